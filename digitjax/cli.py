@@ -1,0 +1,63 @@
+"""What all commands share: arguments from a dataclass, logging, and errors without tracebacks."""
+
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from digitjax.config import DigitjaxError
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_WRONG_USE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The arguments of a command; each command adds its own."""
+
+    debug: bool = False
+    """Show tracebacks and the libraries' own log."""
+
+
+_Args = TypeVar("_Args", bound=Arguments)
+
+
+def run(
+    command: Callable[[_Args], int], args_type: type[_Args], argv: Sequence[str] | None, *, module: str, about: str
+) -> int:
+    """Parses `argv` (None: the command line) into `args_type`, runs `command` on it and returns the exit status.
+
+    A mistake of the user's ends with one line on standard error and status 2, without a traceback unless `--debug`.
+    """
+    debug = False
+    try:
+        args = tyro.cli(args_type, args=argv, prog=f"python -m {module}", description=about)
+        debug = args.debug
+        _set_up_logging(debug=debug)
+        status = command(args)
+        sys.stdout.flush()
+    except DigitjaxError as error:
+        if debug:
+            raise
+        print(f"{module}: error: {error}", file=sys.stderr)
+        return EXIT_WRONG_USE
+    except KeyboardInterrupt:
+        print(f"\n{module}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return status
+
+
+def _set_up_logging(*, debug: bool) -> None:
+    """Shows our own warnings; those of the libraries are about their inside and wait for `--debug`."""
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
+    logging.getLogger("absl").setLevel(logging.DEBUG if debug else logging.ERROR)  # what TFDS and Orbax log to
+    logging.getLogger("digitjax").setLevel(logging.DEBUG if debug else logging.INFO)

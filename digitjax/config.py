@@ -1,0 +1,146 @@
+"""What a training run is, as frozen dataclasses that travel to JSON and back.
+
+A `TrainConfig` holds all that decides the weights, and nothing else: where data lies or where a run is written are
+arguments of the commands. Being frozen it is hashable, so a jitted function can take it as a static argument.
+"""
+
+import dataclasses
+import json
+import typing
+from typing import Any, Literal, TypeVar, get_args
+
+DatasetName = Literal["auto", "mnist", "digits"]
+ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout"]
+LossName = Literal["softmax", "sigmoid"]
+ScheduleName = Literal["constant", "cosine", "onecycle"]
+
+
+class DigitjaxError(Exception):
+    """A mistake that the user can mend; its message says what is wrong, where, and what to do."""
+
+
+class ConfigError(DigitjaxError):
+    """A configuration that cannot be run or read."""
+
+
+def _require(holds: bool, name: str, value: Any, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {wanted}, found {value!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How far training images are moved and bent, each drawn uniformly from -limit to +limit, per image."""
+
+    rotation_degrees: float = 12.0
+    """Turn about the centre."""
+    scale: float = 0.12
+    """Relative change of size: 0.1 draws factors from 0.9 to 1.1."""
+    shear: float = 0.2
+    """Horizontal slant: pixels sideways per pixel of height."""
+    shift_pixels: float = 2.0
+    """Shift in x and in y, in pixels of the 28x28 image."""
+
+    def __post_init__(self) -> None:
+        """Refuses limits that no image survives."""
+        _require(0 <= self.rotation_degrees <= 180, "augment.rotation_degrees", self.rotation_degrees, "0 to 180")
+        _require(0 <= self.scale < 1, "augment.scale", self.scale, "at least 0 and below 1")
+        _require(0 <= self.shear <= 2, "augment.shear", self.shear, "0 to 2")
+        _require(0 <= self.shift_pixels <= 14, "augment.shift_pixels", self.shift_pixels, "0 to 14")
+
+
+NO_AUGMENTATION = AugmentConfig(rotation_degrees=0, scale=0, shear=0, shift_pixels=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides a run's weights: the same config gives the same weights, bit for bit."""
+
+    dataset: DatasetName = "auto"
+    """auto: MNIST, or scikit-learn's bundled digits where MNIST can't be had; mnist and digits never fall back."""
+    model: ModelName = "default"
+    """The network; python -m digitjax.model lists them with their sizes."""
+    loss: LossName = "softmax"
+    """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
+    epochs: int = 10
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images per optimiser step."""
+    learning_rate: float = 4e-3
+    """Peak learning rate of AdamW."""
+    schedule: ScheduleName = "onecycle"
+    """How the learning rate moves: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
+    weight_decay: float = 0.02
+    """AdamW's decoupled weight decay, on kernels alone."""
+    label_smoothing: float = 0.05
+    """Share of the target that is spread over all classes."""
+    average_decay: float = 0.998
+    """Decay per step of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
+    dropout_rate: float = 0.25
+    """Share of activations dropped while training, by the models that have dropout layers."""
+    augment: AugmentConfig = AugmentConfig()
+    """How training images are varied."""
+    early_stopping_epochs: int = 0
+    """Stop after this many epochs without a better validation loss, and keep the best epoch; 0: never stop early."""
+    plateau_epochs: int = 0
+    """Halve the learning rate after this many epochs without a better validation loss; 0: never."""
+    seed: int = 0
+    """Seed of initial weights, order of the images, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot train."""
+        for name, annotation in typing.get_type_hints(type(self)).items():
+            if get_args(annotation):
+                _require(
+                    getattr(self, name) in get_args(annotation),
+                    name,
+                    getattr(self, name),
+                    f"one of {get_args(annotation)}",
+                )
+        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "at least 0 and below 1")
+        _require(0 <= self.average_decay < 1, "average_decay", self.average_decay, "at least 0 and below 1")
+        _require(0 <= self.dropout_rate < 1, "dropout_rate", self.dropout_rate, "at least 0 and below 1")
+        _require(self.early_stopping_epochs >= 0, "early_stopping_epochs", self.early_stopping_epochs, "at least 0")
+        _require(self.plateau_epochs >= 0, "plateau_epochs", self.plateau_epochs, "at least 0")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+
+    def to_json(self) -> str:
+        """Returns the config as indented JSON, one field a line."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """Reads what `to_json` wrote.
+
+        Raises:
+          ConfigError: The text is not JSON, or a field is missing, unknown or out of range; the message names it.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"not valid JSON: {error}") from None
+        augment = _build(AugmentConfig, fields.pop("augment", None) if isinstance(fields, dict) else None, "augment.")
+        return _build(cls, fields, "", augment=augment)
+
+
+_T = TypeVar("_T")
+
+
+def _build(kind: type[_T], values: Any, prefix: str, **nested: Any) -> _T:
+    """Makes a dataclass from a dict that must have exactly its fields, each of its type."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{prefix.rstrip('.') or 'the config'} must be an object with fields, found {values!r}")
+    hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if name not in nested}
+    if missing := hints.keys() - values.keys():
+        raise ConfigError(f"missing field {prefix}{min(missing)}")
+    if unknown := values.keys() - hints.keys():
+        raise ConfigError(f"unknown field {prefix}{min(unknown)}")
+    for name, hint in hints.items():
+        expected = (str,) if get_args(hint) else {float: (int, float)}.get(hint, (hint,))
+        if not isinstance(values[name], expected) or isinstance(values[name], bool):
+            raise ConfigError(f"field {prefix}{name} must be a {expected[-1].__name__}, found {values[name]!r}")
+    return kind(**values, **nested)

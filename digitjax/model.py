@@ -1,0 +1,161 @@
+"""The networks: Linen modules from images to logits, the only place that scales pixels.
+
+python -m digitjax.model        # lists the networks with their parameters and multiply-adds
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, UInt8
+
+from digitjax import layers
+from digitjax.config import LossName, ModelName
+
+Variables = dict[str, Any]
+"""Flax variables: {"params": ..., and "batch_stats": ... where the network has batch normalisation}."""
+
+Images = UInt8[Array, "n 28 28 1"] | Float[Array, "n 28 28 1"]
+"""Light ink on a dark ground, either uint8 in 0..255 or float on the same scale (as augmentation leaves them)."""
+
+# Mean and standard deviation of MNIST's training pixels, on the scale 0..1.
+PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+
+Conv = partial(nn.Conv, padding="VALID", conv_general_dilated=layers.conv_general_dilated)
+
+
+def normalize_pixels(images: Images) -> Float[Array, "n 28 28 1"]:
+    """Brings pixels from 0..255 to mean 0 and standard deviation 1, as float32."""
+    return (images.astype(jnp.float32) / 255 - PIXEL_MEAN) / PIXEL_STD
+
+
+class MLP(nn.Module):
+    """Flatten, then dense layers with ReLU: the baseline that doesn't know what a neighbouring pixel is."""
+
+    hidden_features: Sequence[int] = (128, 128)
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
+        """Returns the logits."""
+        del train
+        x = normalize_pixels(images).reshape(images.shape[0], -1)
+        for features in self.hidden_features:
+            x = nn.relu(nn.Dense(features)(x))
+        return nn.Dense(self.num_classes)(x)
+
+
+class CNN(nn.Module):
+    """Valid convolutions with ReLU, each but perhaps the last followed by 2x2 pooling, then one hidden dense layer."""
+
+    features: Sequence[int]
+    kernel_sizes: Sequence[int]
+    num_pools: int
+    dense_features: int
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
+        """Returns the logits."""
+        del train
+        x = normalize_pixels(images)
+        for i, (features, size) in enumerate(zip(self.features, self.kernel_sizes, strict=True)):
+            x = nn.relu(Conv(features, (size, size))(x))
+            if i < self.num_pools:
+                x = layers.max_pool(x)
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(self.dense_features)(x))
+        return nn.Dense(self.num_classes)(x)
+
+
+class DropoutCNN(nn.Module):
+    """Blocks of two convolutions, pooling and dropout, as in VGG, then a dense layer with dropout."""
+
+    block_features: Sequence[int] = (16, 32)
+    dense_features: int = 128
+    dropout_rate: float = 0.25
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
+        """Returns the logits; with `train` the caller gives `rngs={"dropout": key}`."""
+        x = normalize_pixels(images)
+        for features in self.block_features:
+            x = nn.relu(Conv(features, (3, 3))(x))
+            x = nn.relu(Conv(features, (3, 3))(x))
+            x = layers.max_pool(x)
+            x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(self.dense_features)(x))
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        return nn.Dense(self.num_classes)(x)
+
+
+def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: int = 10) -> nn.Module:
+    """Returns the network that `name` stands for, without weights.
+
+    Raises:
+      ValueError: There is no such network.
+    """
+    match name:
+        case "default":
+            # Large first kernels see a whole stroke; past this width MNIST gains from depth, not from more channels.
+            return CNN((32, 64, 64), (5, 3, 3), num_pools=2, dense_features=128, num_classes=num_classes)
+        case "mlp":
+            return MLP(num_classes=num_classes)
+        case "cnn-16-8":
+            return CNN((16, 8), (5, 2), num_pools=2, dense_features=100, num_classes=num_classes)
+        case "cnn-32-64-64":
+            return CNN((32, 64, 64), (3, 3, 3), num_pools=2, dense_features=64, num_classes=num_classes)
+        case "cnn-dropout":
+            return DropoutCNN(dropout_rate=dropout_rate, num_classes=num_classes)
+    raise ValueError(f"model must be one of {get_args(ModelName)}, found {name!r}")
+
+
+def init_variables(network: nn.Module, key: Key[Array, ""]) -> Variables:
+    """Returns fresh variables, decided by `key`."""
+    return network.init(key, jnp.zeros((1, 28, 28, 1), jnp.uint8), train=False)
+
+
+def count_params(params: Any) -> int:
+    """Returns the number of trained numbers in a tree of arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+# ---------------------------------------------------------------- inference
+
+
+def probs_from_logits(logits: Float[np.ndarray, "n classes"], loss: LossName) -> Float[np.ndarray, "n classes"]:
+    """Returns probabilities as the model was trained to give them.
+
+    Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't.
+    """
+    if loss == "sigmoid":
+        return np.asarray(jax.nn.sigmoid(logits))
+    return np.asarray(jax.nn.softmax(logits))
+
+
+@partial(jax.jit, static_argnames="model")
+def apply_model(model: nn.Module, variables: Variables, images: Images) -> Float[Array, "n classes"]:
+    """Returns the logits of one batch."""
+    return model.apply(variables, images, train=False)
+
+
+def compute_logits(
+    model: nn.Module, variables: Variables, images: UInt8[np.ndarray, "n 28 28 1"], batch_size: int = 256
+) -> Float[np.ndarray, "n classes"]:
+    """Returns the logits of any number of images, on the host, in their order.
+
+    Batches are padded to a power of two, so that few sizes are compiled and no image is left out.
+    """
+    batch_size = min(batch_size, 1 << (len(images) - 1).bit_length()) if len(images) else 1
+    batches = []
+    for start in range(0, max(len(images), 1), batch_size):
+        batch = images[start : start + batch_size]
+        padding = ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
+        batches.append(apply_model(model, variables, np.pad(batch, padding)))
+    return np.concatenate(jax.device_get(batches))[: len(images)]

@@ -1,0 +1,150 @@
+"""Every picture that digitjax draws; the only module that imports matplotlib.
+
+Figures are made as objects, without pyplot: no global state, no display needed. They read on light and dark pages alike,
+because each brings its own white ground.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+if TYPE_CHECKING:
+    from digitjax.checkpoint import Record
+    from digitjax.data import Splits
+    from digitjax.evaluate import Evaluation, Report
+    from digitjax.predict import Prediction
+
+BLUE, ORANGE, GRAY = "#1f5fa8", "#d9650a", "#6b6b6b"
+MAX_MISTAKES = 60
+
+
+def save_history(path: Path, history: Sequence["Record"], title: str) -> None:
+    """Draws loss and error over the epochs, for the training and the validation images."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    loss_axes, error_axes = figure.subplots(1, 2)
+    epochs = [record["epoch"] for record in history]
+    for axes, name, convert in ((loss_axes, "loss", float), (error_axes, "accuracy", lambda a: 100 * (1 - a))):
+        for prefix, label, color in (("", "training (augmented)", GRAY), ("validation_", "validation", BLUE)):
+            values = [convert(record[prefix + name]) for record in history]
+            axes.plot(epochs, values, color=color, label=label, marker="o", markersize=3.5)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    loss_axes.set_ylabel("loss")
+    loss_axes.set_ylim(bottom=0)
+    loss_axes.legend()
+    error_axes.set_ylabel("error")
+    error_axes.set_yscale("log")
+    error_axes.yaxis.set_major_formatter(PercentFormatter(decimals=None))
+    error_axes.yaxis.set_minor_formatter(PercentFormatter(decimals=None))
+    figure.savefig(path, dpi=120)
+
+
+def save_confusion_matrix(path: Path, report: "Report") -> None:
+    """Draws the confusion matrix; the colours show the mistakes, which the diagonal would drown."""
+    matrix = np.array(report.confusion_matrix)
+    n = len(matrix)
+    mistakes = np.where(np.eye(n, dtype=bool), 0, matrix)
+    figure = Figure(figsize=(6.4, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(int(mistakes.max()), 1) * 1.4)
+    for row in range(n):
+        for column in range(n):
+            if count := matrix[row, column]:
+                on_diagonal = row == column
+                axes.text(
+                    column, row, f"{count}", ha="center", va="center", fontsize=9,
+                    color=GRAY if on_diagonal else "black", weight="normal" if on_diagonal else "bold",
+                )  # fmt: skip
+    names = list(report.per_class)
+    axes.set_xticks(range(n), names)
+    axes.set_yticks(range(n), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(
+        f"{report.model} on {report.dataset}: {report.accuracy:.2%} of {report.num_examples:,} right", fontsize=12
+    )
+    figure.savefig(path, dpi=120)
+
+
+def save_mistakes(path: Path, evaluation: "Evaluation") -> None:
+    """Draws what was read wrongly, the surest mistakes first."""
+    wrong = np.flatnonzero(evaluation.preds != evaluation.labels)
+    wrong = wrong[np.argsort(-evaluation.confidences[wrong], kind="stable")]
+    report, shown = evaluation.report, wrong[:MAX_MISTAKES]
+    title = f"{report.model} on {report.dataset}: {len(wrong)} of {report.num_examples:,} wrong"
+    if len(shown) < len(wrong):
+        title += f", the {len(shown)} surest"
+    names = list(report.per_class)
+    captions = []
+    for i in shown:
+        read = names[evaluation.preds[i]] if evaluation.preds[i] >= 0 else "no digit"
+        captions.append(f"{names[evaluation.labels[i]]} read as {read}\n{evaluation.confidences[i]:.0%}, #{i}")
+    _save_sheet(path, evaluation.images[shown], captions, title)
+
+
+def save_samples(path: Path, splits: "Splits") -> None:
+    """Draws the first ten training images of each class, a row a class."""
+    rows = [np.flatnonzero(splits.train.labels == label)[:10] for label in range(len(splits.class_names))]
+    figure = Figure(figsize=(7, 0.7 * len(rows) + 0.6), layout="constrained")
+    figure.suptitle(f"{splits.name}: training images of each class")
+    grid = figure.subplots(len(rows), 10, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for row, indices in enumerate(rows):
+        for column, i in enumerate(indices):
+            _draw_digit(grid[row, column], splits.train.images[i, ..., 0])
+    figure.savefig(path, dpi=120)
+
+
+def save_predictions(path: Path, shown: Sequence[tuple[str, np.ndarray[Any, Any], "Prediction"]]) -> None:
+    """Draws a row a picture: the picture with the box of its ink, what the model saw, the probabilities."""
+    figure = Figure(figsize=(8, 2.4 * max(len(shown), 1)), layout="constrained")
+    grid = figure.subplots(max(len(shown), 1), 3, squeeze=False, width_ratios=(1, 1, 1.6))
+    for axes in grid[len(shown) :].flat:
+        axes.axis("off")
+    for (picture_axes, canonical_axes, bars_axes), (name, picture, prediction) in zip(grid, shown, strict=False):
+        picture_axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        if prediction.box:
+            left, top, right, bottom = prediction.box
+            picture_axes.add_patch(
+                Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=ORANGE, linewidth=1.5)
+            )
+        picture_axes.axis("off")
+        picture_axes.set_title(Path(name).name, fontsize=9)
+        _draw_digit(canonical_axes, prediction.canonical)
+        canonical_axes.axis("off")
+        canonical_axes.set_title("what the model sees", fontsize=9)
+        colors = [ORANGE if digit == prediction.digit else BLUE for digit in range(10)]
+        bars_axes.bar(range(10), prediction.probabilities, color=colors)
+        bars_axes.set_xticks(range(10))
+        bars_axes.set_ylim(0, 1)
+        answer = "no digit" if prediction.digit is None else f"{prediction.digit} ({prediction.confidence:.1%})"
+        bars_axes.set_title(answer, fontsize=11, weight="bold")
+    figure.savefig(path, dpi=120)
+
+
+def _save_sheet(path: Path, images: np.ndarray[Any, Any], captions: Sequence[str], title: str) -> None:
+    columns = 10
+    num_rows = max(1, -(-len(images) // columns))
+    figure = Figure(figsize=(11, 1.5 * num_rows + 0.6), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(num_rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+        _draw_digit(axes, image)
+        axes.set_title(caption, fontsize=7.5)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_digit(axes: Axes, image: np.ndarray[Any, Any]) -> None:
+    """Draws 28x28 as ink on paper, pixel by pixel."""
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")

@@ -1,0 +1,234 @@
+"""Reads the digit in a picture.
+
+from digitjax.predict import predict_digit
+prediction = predict_digit("photo.jpg")     # a path, bytes, a file, a PIL image or an array
+prediction.digit, prediction.confidence
+
+python -m digitjax.predict photo.jpg scans/ --format json
+"""
+
+import csv
+import dataclasses
+import functools
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from digitjax import checkpoint, cli, model
+from digitjax.config import DigitjaxError
+from digitjax.preprocess import ImageError, ImageSource, PreprocessedImage, load_gray, preprocess_image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a picture was read as."""
+
+    digit: int | None
+    """0 to 9; None where the picture has no ink."""
+    confidence: float
+    """The probability of `digit`, 0 to 1; 0 where that is None."""
+    probabilities: Float32[np.ndarray, "10"]
+    """One for each digit; all alike where there is no ink."""
+    box: tuple[int, int, int, int] | None
+    """Where the ink is: left, top, right, bottom in the picture's pixels, the last two exclusive; None for no ink."""
+    canonical: UInt8[np.ndarray, "28 28"]
+    """What the model saw: light ink on a dark ground, drawn as MNIST draws."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all but the image, ready for JSON."""
+        return {
+            "digit": self.digit,
+            "confidence": round(self.confidence, 6),
+            "probabilities": [round(float(p), 6) for p in self.probabilities],
+            "box": None if self.box is None else list(self.box),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognizer:
+    """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second."""
+
+    trained: checkpoint.TrainedModel
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> "Recognizer":
+        """Loads a training run's folder; None: the weights that ship.
+
+        Raises:
+          CheckpointError: There is no trained model, or it is broken.
+        """
+        return cls(checkpoint.load_model(Path(path) if path is not None else checkpoint.default_checkpoint()))
+
+    def predict_digit(self, image: ImageSource) -> Prediction:
+        """Reads the one digit of a picture.
+
+        Raises:
+          ImageError: The picture can't be read.
+        """
+        return self.predict_digits([image])[0]
+
+    def predict_digits(self, images: Iterable[ImageSource]) -> list[Prediction]:
+        """Reads one digit a picture, all in one pass through the network.
+
+        Raises:
+          ImageError: A picture can't be read.
+        """
+        return self.predict_preprocessed([preprocess_image(image) for image in images])
+
+    def predict_preprocessed(self, images: Sequence[PreprocessedImage]) -> list[Prediction]:
+        """Reads what `preprocess_image` returned."""
+        if not images:
+            return []
+        canonical = np.stack([image.canonical for image in images])[..., None]  # [n, 28, 28, 1]
+        logits = model.compute_logits(self.trained.network, self.trained.variables, canonical)
+        probs = model.probs_from_logits(logits, self.trained.config.loss)
+        return [_to_prediction(image, p) for image, p in zip(images, probs, strict=True)]
+
+
+def _to_prediction(image: PreprocessedImage, probs: Float32[np.ndarray, "10"]) -> Prediction:
+    if image.box is None:
+        return Prediction(None, 0.0, np.full_like(probs, 1 / len(probs)), None, image.canonical)
+    digit = int(probs.argmax())
+    return Prediction(digit, float(probs[digit]), probs, image.box, image.canonical)
+
+
+@functools.cache
+def _default_recognizer() -> Recognizer:
+    return Recognizer.load()
+
+
+def predict_digit(image: ImageSource) -> Prediction:
+    """Reads the one digit of a picture with the weights that ship, loaded at the first call.
+
+    Raises:
+      ImageError: The picture can't be read.
+    """
+    return _default_recognizer().predict_digit(image)
+
+
+# ---------------------------------------------------------------- command
+
+# Pictures taken at a time: enough for the network to be fast, few enough to keep the memory small.
+CHUNK = 64
+
+# Rows that `--show` draws; a longer sheet can't be read.
+MAX_SHOWN = 20
+
+STDIN = "-"
+
+Result = Prediction | ImageError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictArguments(cli.Arguments):
+    """The arguments of `python -m digitjax.predict`."""
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Pictures; folders, searched for pictures; - for the bytes of one picture on standard input."""
+    format: Literal["text", "json", "csv"] = "text"
+    """How results are printed; json is one object a line."""
+    checkpoint: Path | None = None
+    """A training run's folder (default: the weights that ship)."""
+    show: Path | None = None
+    """Also draw the first 20 pictures, what the model sees of them and the probabilities, into this PNG."""
+
+
+def predict(args: PredictArguments) -> int:
+    """Prints a result for every input, in order; what can't be read gets its error instead."""
+    if not args.paths:
+        raise DigitjaxError("no pictures given: name files, folders, or - for standard input")
+    recognizer = Recognizer.load(args.checkpoint)
+    write = {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format]
+    if args.format == "csv":
+        csv.writer(sys.stdout).writerow(CSV_COLUMNS)
+    num_failed, shown = 0, []
+    inputs = _expand(args.paths)
+    while chunk := list(itertools.islice(inputs, CHUNK)):
+        for (name, source), result in zip(chunk, _predict_chunk(recognizer, chunk), strict=True):
+            write(name, result)
+            num_failed += isinstance(result, ImageError)
+            if args.show and isinstance(result, Prediction) and len(shown) < MAX_SHOWN:
+                shown.append((name, load_gray(source), result))
+    if args.show:
+        from digitjax import plots  # matplotlib, 0.5 s
+
+        plots.save_predictions(args.show, shown)
+    return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
+
+
+def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageError]]:
+    """Yields each input's name and picture; a folder stands for the pictures in it and below, by name."""
+    for path in paths:
+        if path == STDIN:
+            yield path, sys.stdin.buffer.read()
+        elif Path(path).is_dir():
+            suffixes = Image.registered_extensions()
+            files = [file for file in sorted(Path(path).rglob("*")) if file.suffix.lower() in suffixes]
+            yield from ((str(file), file) for file in files)
+            if not files:
+                yield path, ImageError("is a folder without pictures")
+        else:
+            yield path, path
+
+
+def _predict_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSource | ImageError]]) -> list[Result]:
+    """Reads a chunk in one pass; a picture that can't be read leaves the others alone."""
+    preprocessed = [_try_preprocess(source) for _, source in chunk]
+    predictions = iter(
+        recognizer.predict_preprocessed([image for image in preprocessed if not isinstance(image, ImageError)])
+    )
+    return [image if isinstance(image, ImageError) else next(predictions) for image in preprocessed]
+
+
+def _try_preprocess(source: ImageSource | ImageError) -> PreprocessedImage | ImageError:
+    try:
+        return source if isinstance(source, ImageError) else preprocess_image(source)
+    except ImageError as error:
+        return error
+
+
+def _write_text(name: str, result: Result) -> None:
+    if isinstance(result, ImageError):
+        print(f"{name}: {result}", file=sys.stderr)
+    elif result.digit is None:
+        print(f"{name}: no digit (blank)")
+    else:
+        print(f"{name}: {result.digit} ({result.confidence:.1%})")
+
+
+def _write_json(name: str, result: Result) -> None:
+    fields = {"error": str(result)} if isinstance(result, ImageError) else result.to_dict()
+    print(json.dumps({"file": name, **fields}, ensure_ascii=False))
+
+
+CSV_COLUMNS = (
+    "file", "digit", "confidence", *(f"p{digit}" for digit in range(10)), "left", "top", "right", "bottom", "error"
+)  # fmt: skip
+
+
+def _write_csv(name: str, result: Result) -> None:
+    if isinstance(result, ImageError):
+        row = [name, *[""] * (len(CSV_COLUMNS) - 2), str(result)]
+    else:
+        fields = result.to_dict()
+        row = [name, fields["digit"], fields["confidence"], *fields["probabilities"], *(fields["box"] or [""] * 4), ""]
+    csv.writer(sys.stdout).writerow(row)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `python -m digitjax.predict`."""
+    return cli.run(
+        predict, PredictArguments, argv, module="digitjax.predict", about="Reads the digits in pictures, one a picture."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,453 @@
+"""Trains a digit classifier, evaluates it and keeps it.
+
+python -m digitjax.train                              # MNIST, the default recipe
+python -m digitjax.train --model mlp --epochs 5
+python -m digitjax.train --resume --out checkpoints/mnist-default
+"""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import struct
+from jaxtyping import Array, Float, Int32, Key, UInt8
+from tqdm import tqdm
+
+from digitjax import augment, checkpoint, cli, data, layers, model
+from digitjax.checkpoint import Record, RunCheckpoints
+from digitjax.config import DigitjaxError, TrainConfig
+
+# ---------------------------------------------------------------- state
+
+
+class Metrics(NamedTuple):
+    """Sums over the steps of the current epoch."""
+
+    loss: Float[Array, ""]  # the sum of the batches' mean losses
+    num_correct: Int32[Array, ""]
+    num_examples: Int32[Array, ""]
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that changes from step to step, arrays alone; saved whole, so that a run goes on bit for bit."""
+
+    step: Int32[Array, ""]
+    params: Any
+    average: Any  # moving average of params: what is evaluated and kept
+    opt_state: optax.OptState
+    plateau: optax.contrib.ReduceLROnPlateauState  # its `scale` multiplies the updates
+    metrics: Metrics
+
+
+class DeviceData(NamedTuple):
+    """The training images on the device, and the order in which this epoch takes them."""
+
+    images: UInt8[Array, "n 28 28 1"]
+    labels: Int32[Array, "n"]
+    order: Int32[Array, "steps batch"]
+
+
+def create_state(config: TrainConfig, num_steps: int) -> TrainState:
+    """Returns the state before the first step of a run of `num_steps`."""
+    params = model.init_variables(_create_network(config), _derive_keys(config.seed).init)["params"]
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        average=jax.tree.map(jnp.copy, params),
+        opt_state=create_optimizer(config, num_steps).init(params),
+        plateau=_create_plateau(config).init(params),
+        metrics=_zero_metrics(),
+    )
+
+
+def create_schedule(config: TrainConfig, num_steps: int) -> optax.Schedule:
+    """Returns the learning rate as a function of the step."""
+    match config.schedule:
+        case "constant":
+            return optax.constant_schedule(config.learning_rate)
+        case "cosine":
+            return optax.cosine_decay_schedule(config.learning_rate, num_steps)
+        case "onecycle":  # Smith and Topin 2018, https://arxiv.org/abs/1708.07120
+            return optax.cosine_onecycle_schedule(num_steps, config.learning_rate, pct_start=0.25)
+
+
+def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTransformation:
+    """Returns AdamW on the config's schedule (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101)."""
+    return optax.adamw(
+        create_schedule(config, num_steps),
+        weight_decay=config.weight_decay,
+        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),  # kernels, not biases
+    )
+
+
+class _Keys(NamedTuple):
+    init: Key[Array, ""]
+    order: Key[Array, ""]
+    step: Key[Array, ""]
+
+
+def _derive_keys(seed: int | Int32[Array, ""]) -> _Keys:
+    """Splits the seed by purpose, so that no two draws of a run share a key."""
+    return _Keys(*jax.random.split(jax.random.key(seed), 3))
+
+
+def _create_plateau(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
+    return optax.contrib.reduce_on_plateau(factor=0.5, patience=max(config.plateau_epochs, 1))
+
+
+def _create_network(config: TrainConfig) -> Any:
+    return model.create_model(config.model, dropout_rate=config.dropout_rate)
+
+
+def _zero_metrics() -> Metrics:
+    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0))
+
+
+# ---------------------------------------------------------------- step
+
+
+def compute_loss(
+    logits: Float[Array, "n classes"], labels: Int32[Array, "n"], config: TrainConfig
+) -> Float[Array, "n"]:
+    """Returns each example's loss.
+
+    With smoothing e over k classes the target is (1 - e) * one_hot(label) + e / k (Szegedy et al. 2016,
+    https://arxiv.org/abs/1512.00567). `softmax` is the cross-entropy with it; `sigmoid` sums the binary cross-entropies
+    of the classes, each a question of its own.
+    """
+    smoothing, num_classes = config.label_smoothing, logits.shape[-1]
+    if config.loss == "sigmoid":
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), smoothing)
+        return optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1)
+    on_label = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    on_all = jax.nn.logsumexp(logits, axis=-1) - logits.mean(-1)
+    return (1 - smoothing) * on_label + smoothing * on_all
+
+
+# The images that a CPU takes through the network at a time. The patches of more don't fit its caches, and a step takes
+# twice as long. The gradients are averaged, so the step is the same.
+CPU_MICRO_BATCH = 32
+
+
+def _num_micro_batches(batch_size: int) -> int:
+    if not layers.on_cpu():
+        return 1
+    divisors = [size for size in range(CPU_MICRO_BATCH // 4, CPU_MICRO_BATCH + 1) if batch_size % size == 0]
+    return batch_size // max(divisors, default=batch_size)
+
+
+@partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames="state")
+def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num_steps: int) -> TrainState:
+    """Takes one optimiser step on the next batch.
+
+    Args:
+      state: The state before; donated, so it can't be used afterwards.
+      train: The data; the step picks its own row of `train.order`.
+      config: The run's config.
+      num_steps: Steps of the whole run, for the schedule.
+    """
+    network, tx, plateau = _create_network(config), create_optimizer(config, num_steps), _create_plateau(config)
+    steps_per_epoch, batch_size = train.order.shape
+    indices = train.order[state.step % steps_per_epoch]
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(_derive_keys(config.seed).step, state.step))
+    images = augment.augment_images(augment_key, train.images[indices], config.augment)  # [batch, 28, 28, 1]
+    labels = train.labels[indices]  # [batch]
+
+    def loss_fn(params: Any, images: Any, labels: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
+        logits = network.apply({"params": params}, images, train=True, rngs={"dropout": key})
+        return compute_loss(logits, labels, config).mean(), (logits.argmax(-1) == labels).sum()
+
+    def add_micro_batch(sums: Any, micro_batch: Any) -> tuple[Any, None]:
+        (loss, num_correct), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, *micro_batch)
+        return jax.tree.map(jnp.add, sums, (grads, loss, num_correct)), None
+
+    k = _num_micro_batches(batch_size)
+    micro_batches = (images.reshape(k, -1, 28, 28, 1), labels.reshape(k, -1), jax.random.split(dropout_key, k))
+    zeros = (jax.tree.map(jnp.zeros_like, state.params), jnp.float32(0), jnp.int32(0))
+    (grads, loss, num_correct), _ = jax.lax.scan(add_micro_batch, zeros, micro_batches)
+    grads, loss = jax.tree.map(lambda total: total / k, (grads, loss))
+
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    updates = jax.tree.map(lambda update: update * state.plateau.scale, updates)
+    params = optax.apply_updates(state.params, updates)
+    # A short average at first, or the initial weights would weigh on the first epochs.
+    decay = jnp.minimum(config.average_decay, (1 + state.step) / (10 + state.step))
+    return state.replace(
+        step=state.step + 1,
+        params=params,
+        average=optax.incremental_update(params, state.average, 1 - decay),
+        opt_state=opt_state,
+        metrics=Metrics(
+            state.metrics.loss + loss, state.metrics.num_correct + num_correct, state.metrics.num_examples + batch_size
+        ),
+    )
+
+
+@partial(jax.jit, static_argnames=("n", "steps", "batch_size"))
+def draw_order(seed: int, epoch: int, *, n: int, steps: int, batch_size: int) -> Int32[Array, "steps batch"]:
+    """Shuffles an epoch's images into batches; the last is filled up from the front, so none is left out."""
+    key = jax.random.fold_in(_derive_keys(seed).order, epoch)
+    return jnp.resize(jax.random.permutation(key, n), (steps, batch_size)).astype(jnp.int32)
+
+
+# ---------------------------------------------------------------- fit
+
+
+class Fit(NamedTuple):
+    """How a run ended."""
+
+    params: Any  # averaged weights of the last epoch or, with early stopping, of the best
+    history: list[Record]
+    interrupted: bool
+
+
+def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: bool = True) -> Fit:
+    """Trains until the last epoch, from the newest state in `out` where there is one.
+
+    Every epoch ends with a validation and a checkpoint. SIGINT (Ctrl-C) and SIGTERM end the run after the current step,
+    with a checkpoint; going on from it gives the same weights as if nothing had happened.
+
+    Args:
+      config: The run.
+      splits: The data; its test part isn't looked at.
+      out: The run's folder; gets `metrics.jsonl` and `state/`.
+      show_progress: Whether to draw a bar and a line an epoch on standard error.
+    """
+    n = len(splits.train.labels)
+    steps_per_epoch = math.ceil(n / config.batch_size)
+    num_steps = config.epochs * steps_per_epoch
+    images, labels = jnp.asarray(splits.train.images), jnp.asarray(splits.train.labels)
+    state, history = create_state(config, num_steps), []
+    with RunCheckpoints(out) as checkpoints, _catch_signals() as stop, _Progress(n, config, show_progress) as progress:
+        if checkpoints.latest_step() is not None:
+            restored, history = checkpoints.restore(state)
+            state = jax.tree.map(jnp.asarray, restored)
+        step = progress.start(int(state.step))
+        while step < num_steps and not _should_stop_early(config, history):
+            epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
+            order = draw_order(config.seed, epoch, n=n, steps=steps_per_epoch, batch_size=config.batch_size)
+            while step < (epoch + 1) * steps_per_epoch and not stop.is_set():
+                state = train_step(state, DeviceData(images, labels, order), config=config, num_steps=num_steps)
+                step += 1
+                progress.show(step, state.metrics)
+            if stop.is_set():
+                checkpoints.save(step, state, history)
+                return Fit(state.average, history, interrupted=True)
+
+            seconds = time.perf_counter() - begin
+            record = {
+                "epoch": epoch + 1,
+                "step": step,
+                "loss": float(state.metrics.loss) / steps_per_epoch,
+                "accuracy": int(state.metrics.num_correct) / int(state.metrics.num_examples),
+                **_validate(config, state.average, splits.validation),
+                "learning_rate": float(create_schedule(config, num_steps)(step - 1) * state.plateau.scale),
+                "seconds": round(seconds, 3),
+                "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
+            }
+            history.append(record)
+            state = state.replace(metrics=_zero_metrics())
+            if config.plateau_epochs:
+                _, plateau = _create_plateau(config).update(
+                    state.params, state.plateau, value=record["validation_loss"]
+                )
+                state = state.replace(plateau=plateau)
+            checkpoints.save(step, state, history, validation_loss=record["validation_loss"])
+            checkpoint.write_history(out, history)
+            progress.report(record)
+        if config.early_stopping_epochs:
+            best = min(history, key=lambda record: record["validation_loss"])
+            state, _ = checkpoints.restore(state, best["step"])
+        return Fit(state.average, history, interrupted=False)
+
+
+def _validate(config: TrainConfig, params: Any, validation: data.Dataset) -> dict[str, float]:
+    """Returns loss (without smoothing) and accuracy over all validation images."""
+    logits = model.compute_logits(_create_network(config), {"params": params}, validation.images)
+    losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
+    return {
+        "validation_loss": float(losses.mean()),
+        "validation_accuracy": float(np.mean(logits.argmax(-1) == validation.labels)),
+    }
+
+
+def _should_stop_early(config: TrainConfig, history: list[Record]) -> bool:
+    if not config.early_stopping_epochs or not history:
+        return False
+    losses = [record["validation_loss"] for record in history]
+    return len(losses) - 1 - int(np.argmin(losses)) >= config.early_stopping_epochs
+
+
+@contextlib.contextmanager
+def _catch_signals() -> Iterator[threading.Event]:
+    """Turns the first SIGINT or SIGTERM into an event, so that it can't strike between two halves of a step.
+
+    The next one acts as usual. Only the main thread may do so; elsewhere the event just stays unset.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def handle(_number: int, _frame: Any) -> None:
+        stop.set()
+        restore()
+
+    for number in previous:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+class _Progress:
+    """A bar over the whole run with loss, accuracy, images/s and time left, and a line an epoch above it."""
+
+    # Reading the metrics waits for the device, so it isn't done at every step.
+    STEPS_BETWEEN = 20
+
+    def __init__(self, num_examples: int, config: TrainConfig, show: bool) -> None:
+        self._batch_size = config.batch_size
+        self._epochs = config.epochs
+        steps = config.epochs * math.ceil(num_examples / config.batch_size)
+        # Where nobody watches, such as in a log, a line every 10 s is enough.
+        interval = 0.1 if sys.stderr.isatty() else 10
+        self._bar = tqdm(
+            total=steps * config.batch_size, unit="img", unit_scale=True, disable=not show, mininterval=interval
+        )
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def start(self, step: int) -> int:
+        """Sets the bar to where the run stands."""
+        self._bar.update(step * self._batch_size)
+        self._bar.unpause()
+        return step
+
+    def show(self, step: int, metrics: Metrics) -> None:
+        """Moves the bar on by what was done since the last time."""
+        if self._bar.disable or step % self.STEPS_BETWEEN:
+            return
+        num_examples = max(int(metrics.num_examples), 1)
+        loss = float(metrics.loss) * self._batch_size / num_examples
+        self._bar.set_postfix(
+            loss=f"{loss:.3f}", accuracy=f"{int(metrics.num_correct) / num_examples:.2%}", refresh=False
+        )
+        self._bar.update(step * self._batch_size - self._bar.n)
+
+    def report(self, record: Record) -> None:
+        """Prints an epoch's line."""
+        if self._bar.disable:
+            return
+        self._bar.update(record["step"] * self._batch_size - self._bar.n)
+        self._bar.write(
+            f"epoch {record['epoch']:>3}/{self._epochs}  loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}  "
+            f"validation loss {record['validation_loss']:.4f}  accuracy {record['validation_accuracy']:.2%}  "
+            f"{record['images_per_second']:,.0f} images/s",
+            file=sys.stderr,
+        )
+
+
+# ---------------------------------------------------------------- command
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainArguments(data.SourceArguments):
+    """The arguments of `python -m digitjax.train`."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig()
+    """What decides the weights."""
+    out: Path | None = None
+    """The run's folder (default: checkpoints/<dataset>-<model>)."""
+    resume: bool = False
+    """Go on with the run in --out, exactly where it stood."""
+    overwrite: bool = False
+    """Delete an earlier run in --out first."""
+
+
+def train(args: TrainArguments) -> int:
+    """Runs a whole training: data, fit, one reading of the test set, report and plots."""
+    config, splits, out = _open_run(args)
+    if args.resume and (out / "report.json").exists():
+        print(f"{out} is complete; its report.json and plots say how it ended")
+        return cli.EXIT_OK
+    checkpoint.save_config(out, config)
+    result = fit(config, splits, out)
+    checkpoint.save_weights(out, {"params": result.params})
+    if result.interrupted:
+        print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
+        return cli.EXIT_INTERRUPTED
+
+    from digitjax import evaluate, plots  # scikit-learn and matplotlib: only now needed
+
+    plots.save_history(out / "history.png", result.history, f"{config.model} on {config.dataset}")
+    evaluation = evaluate.evaluate_dataset(checkpoint.load_model(out), splits.test, splits.class_names)
+    evaluate.write_evaluation(out, evaluation)
+    print(evaluation.report)
+    print(f"\n{out} holds the weights, report.json and the plots")
+    return cli.EXIT_OK
+
+
+def _open_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
+    """Decides config, data and folder, and refuses a folder that holds another run."""
+    config = args.config
+    if args.resume and args.out:
+        config = _resumed_config(args.out, config)
+    splits = data.load_splits(config.dataset, args.data_dir, args.idx_dir)
+    config = dataclasses.replace(config, dataset=splits.name)
+    out = args.out or Path("checkpoints") / f"{config.dataset}-{config.model}"
+    if args.resume:
+        return _resumed_config(out, config), splits, out
+    if (out / checkpoint.CONFIG_NAME).exists():
+        if not args.overwrite:
+            raise DigitjaxError(
+                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
+            )
+        checkpoint.delete_run(out)
+    return config, splits, out
+
+
+def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:
+    """Returns the config that the run in `out` was started with; options that disagree with it are an error."""
+    saved = checkpoint.load_config(out)
+    for field in dataclasses.fields(TrainConfig):
+        value, started = getattr(asked, field.name), getattr(saved, field.name)
+        if value not in (started, field.default):
+            raise DigitjaxError(
+                f"{out} was started with {field.name}={started!r}, not {value!r}: leave the option out, or choose another --out"
+            )
+    return saved
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `python -m digitjax.train`."""
+    return cli.run(
+        train, TrainArguments, argv, module="digitjax.train", about="Trains a digit classifier, evaluates and keeps it."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
