@@ -62,7 +62,7 @@ class TrainConfig:
     """The network; python -m digitjax.model lists them with their sizes."""
     loss: LossName = "softmax"
     """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
-    epochs: int = 10
+    epochs: int = 8
     """Passes over the training images."""
     batch_size: int = 128
     """Images per optimiser step."""
