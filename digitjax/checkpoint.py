@@ -1,13 +1,14 @@
 """Keeps training runs and trained models with Orbax, their config beside them.
 
 A run's folder holds `config.json`, `state/` (the whole training state of the last epochs, to resume from) and, once
-trained, `weights/` (what prediction needs). Arrays are saved from the host, so that any number of devices restores them.
+trained, `weights/` (what prediction needs). Arrays are saved from the host, so that any number of devices restores
+them.
 """
 
 import json
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -141,10 +142,12 @@ class RunCheckpoints:
             ),
         )
 
-    def __enter__(self) -> "RunCheckpoints":
+    def __enter__(self) -> Self:
+        """Returns itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Waits until all is on disk."""
         self._manager.wait_until_finished()
         self._manager.close()
 

@@ -2,30 +2,28 @@
 
     python -m digitjax.data         # counts per class and split, and a picture of samples
 
-MNIST is taken from the first of: a copy prepared earlier in the TFDS folder; the four IDX files in a folder; the network.
+MNIST is taken from the first of: a copy prepared earlier in the TFDS folder; the four IDX files in a folder; the
+network.
 """
 
 import contextlib
 import dataclasses
-import gzip
-import hashlib
 import logging
 import os
 import sys
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Int32, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
 from digitjax import cli
-from digitjax.config import DatasetName, DigitjaxError
+from digitjax.config import DatasetName
+from digitjax.idx import Dataset, DatasetError, IdxFiles, find_idx_files
 from digitjax.preprocess import draw_canonical
 
 IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
@@ -34,113 +32,24 @@ PROBE_SECONDS = 5
 logger = logging.getLogger(__name__)
 
 
-class DatasetError(DigitjaxError):
-    """A data set that can't be had, or a file of it that isn't what it should be."""
-
-
 class UnreachableError(DatasetError):
     """A data set that is neither here nor to be had from the network."""
-
-
-class Dataset(NamedTuple):
-    """Images with their labels, on the host."""
-
-    images: UInt8[np.ndarray, "n 28 28 1"]  # light ink on a dark ground
-    labels: Int32[np.ndarray, "n"]  # class indices
 
 
 class Splits(NamedTuple):
     """A data set in its three parts, with the name under which results are reported."""
 
-    name: str
+    name: Literal["mnist", "digits"]
     class_names: tuple[str, ...]
     train: Dataset
     validation: Dataset
     test: Dataset
 
 
-# ---------------------------------------------------------------- IDX files
-
-
-def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
-    """Reads an IDX file of unsigned bytes, gzipped or not.
-
-    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each dimension as a big-endian
-    32-bit integer, then the values in C order (http://yann.lecun.com/exdb/mnist/).
-
-    Args:
-      path: The file.
-      ndim: The number of dimensions that it must have: 1 for labels, 3 for images.
-
-    Raises:
-      DatasetError: The file can't be read, or its magic number or size is wrong; says what was expected and found.
-    """
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: can't be read: {error}") from None
-    magic = 0x0800 + ndim
-    if len(content) < 4 + 4 * ndim:
-        raise DatasetError(f"{path}: expected an IDX header of {4 + 4 * ndim} bytes, found {len(content)} bytes in all")
-    found = int.from_bytes(content[:4], "big")
-    if found != magic:
-        raise DatasetError(f"{path}: expected magic number {magic} (unsigned bytes, {ndim}-d), found {found}")
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", count=ndim, offset=4))
-    expected_bytes = 4 + 4 * ndim + int(np.prod(shape, dtype=np.int64))
-    if len(content) != expected_bytes:
-        raise DatasetError(f"{path}: expected {expected_bytes} bytes for shape {shape}, found {len(content)}")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class IdxFiles:
-    """The two IDX files of one part of a data set, as its authors publish them."""
-
-    images: str
-    labels: str
-    num_examples: int
-    images_md5: str
-    labels_md5: str
-
-    def read(self, paths: dict[str, Path], num_classes: int) -> Dataset:
-        """Reads and checks both files.
-
-        Args:
-          paths: Where each file lies, by its published name.
-          num_classes: Labels must be below it.
-
-        Raises:
-          DatasetError: A wrong magic number, size, count, label or checksum.
-        """
-        images_path, labels_path = paths[self.images], paths[self.labels]
-        images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-        if images.shape[1:] != (28, 28):
-            raise DatasetError(f"{images_path}: expected images of 28x28, found {images.shape[1]}x{images.shape[2]}")
-        for path, values in ((images_path, images), (labels_path, labels)):
-            if len(values) != self.num_examples:
-                raise DatasetError(f"{path}: expected {self.num_examples} examples, found {len(values)}")
-        if (wrong := np.flatnonzero(labels >= num_classes)).size:
-            raise DatasetError(
-                f"{labels_path}: expected labels from 0 to {num_classes - 1}, found {labels[wrong[0]]} at {wrong[0]}"
-            )
-        for path, values, md5 in ((images_path, images, self.images_md5), (labels_path, labels, self.labels_md5)):
-            if (found := _idx_md5(values)) != md5:
-                raise DatasetError(f"{path}: expected content with MD5 {md5}, found {found}: the file was changed")
-        return Dataset(images[..., None], labels.astype(np.int32))
-
-
-def _idx_md5(values: NDArray[np.uint8]) -> str:
-    """The MD5 of `values` as an uncompressed IDX file: gzip's own bytes differ between equal contents."""
-    header = (0x0800 + values.ndim).to_bytes(4, "big") + np.array(values.shape, ">u4").tobytes()
-    return hashlib.md5(header + values.tobytes(), usedforsecurity=False).hexdigest()
-
-
 # ---------------------------------------------------------------- TFDS builders
 
 
-class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A data set published as four IDX files, as a TFDS builder that needs no TensorFlow.
 
     A subclass names the files; the sizes and SHA-256 of the downloads stand in `checksums.tsv`, as TFDS wants it.
@@ -201,7 +110,7 @@ class IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"image": Image.fromarray(image[..., 0]), "label": int(label)}
 
 
-class Mnist(IdxBuilder, skip_registration=True):
+class Mnist(IdxBuilder, skip_registration=True):  # type: ignore[call-arg]
     """MNIST (LeCun, Cortes, Burges, 1998): 60,000 + 10,000 digits by some 500 writers."""
 
     name = "digitjax_mnist"  # TFDS has its own `mnist`, which can't be prepared without TensorFlow
@@ -223,23 +132,6 @@ class Mnist(IdxBuilder, skip_registration=True):
     CLASS_NAMES = tuple("0123456789")
     ABOUT = "The MNIST database of handwritten digits, in 55,000 training, 5,000 validation and 10,000 test images."
     HOMEPAGE = "http://yann.lecun.com/exdb/mnist/"
-
-
-def find_idx_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Finds published files in a folder, with or without their `.gz`.
-
-    Raises:
-      DatasetError: The folder or a file is missing; the message names it.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: is not a folder; give the one that holds {', '.join(names)}")
-    found = {}
-    for name in names:
-        candidates = (folder / name, folder / name.removesuffix(".gz"))
-        found[name] = next((path for path in candidates if path.is_file()), None)
-        if found[name] is None:
-            raise DatasetError(f"{folder}: holds neither {name} nor {name.removesuffix('.gz')}")
-    return found
 
 
 def _take(dataset: Dataset, indices: NDArray[np.int64]) -> Dataset:
@@ -271,7 +163,9 @@ def load_splits(dataset: DatasetName, data_dir: Path | None = None, idx_dir: Pat
         return _load_digits()
 
 
-def _load_tfds(builder_class: type[IdxBuilder], name: str, data_dir: Path | None, idx_dir: Path | None) -> Splits:
+def _load_tfds(
+    builder_class: type[IdxBuilder], name: Literal["mnist"], data_dir: Path | None, idx_dir: Path | None
+) -> Splits:
     if idx_dir is None and os.environ.get(IDX_DIR_VARIABLE):
         idx_dir = Path(os.environ[IDX_DIR_VARIABLE])
     builder = builder_class(data_dir=data_dir, idx_dir=idx_dir)

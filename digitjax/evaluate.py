@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float, Int, UInt8
 
-from digitjax import checkpoint, cli, data, model
+from digitjax import cli, data, model
 from digitjax.checkpoint import TrainedModel
 from digitjax.config import DigitjaxError, LossName
 from digitjax.predict import Recognizer
@@ -79,8 +79,8 @@ class Report:
 def compute_ece(confidences: Float[np.ndarray, "n"], correct: Float[np.ndarray, "n"], num_bins: int = 15) -> float:
     """Returns the expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3).
 
-    Predictions are put into `num_bins` equally wide bins (low, high] by their confidence; the result is the mean, weighted by
-    the bins' sizes, of |accuracy - mean confidence|. 0 is perfect.
+    Predictions are put into `num_bins` equally wide bins (low, high] by their confidence; the result is the mean,
+    weighted by the bins' sizes, of |accuracy - mean confidence|. 0 is perfect.
 
     Args:
       confidences: Probability of the predicted class, 0 to 1.
@@ -270,7 +270,7 @@ class EvaluateArguments(data.SourceArguments):
     images: Path | None = None
     """A CSV table with the columns file,label: evaluate on these pictures instead of the test set."""
     out: Path | None = None
-    """Where report.json and the plots go (default: the run's folder; ./evaluation for --images or the shipped weights)."""
+    """Where report.json and the plots go (default: RUN; without it or with --images: ./evaluation)."""
 
 
 def evaluate(args: EvaluateArguments) -> int:

@@ -2,8 +2,8 @@
 
 XLA's CPU backend runs two things badly that every CNN needs: the gradient of `reduce_window` (select-and-scatter, one
 thread, element by element) and convolutions inside a loop. So on the CPU a convolution is written as one matrix product
-over its patches (im2col) and pooling has a gradient of its own; elsewhere both are the usual XLA operations. `on_cpu` is
-the only switch. Either way gives the same values and gradients up to float32 rounding; the tests compare them.
+over its patches (im2col) and pooling has a gradient of its own; elsewhere both are the usual XLA operations. `on_cpu`
+is the only switch. Either way gives the same values and gradients up to float32 rounding; the tests compare them.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def max_pool(images: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     does: on MNIST's blank ground all four are often equal.
     """
     if not on_cpu():
-        return nn.max_pool(images, (2, 2), (2, 2))
+        return nn.max_pool(images, (2, 2), (2, 2))  # type: ignore[no-untyped-call]
     return _max_pool_2x2(images)
 
 

@@ -5,7 +5,7 @@ python -m digitjax.model        # lists the networks with their parameters and m
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +118,7 @@ def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: in
 
 def init_variables(network: nn.Module, key: Key[Array, ""]) -> Variables:
     """Returns fresh variables, decided by `key`."""
-    return network.init(key, jnp.zeros((1, 28, 28, 1), jnp.uint8), train=False)
+    return dict(network.init(key, jnp.zeros((1, 28, 28, 1), jnp.uint8), train=False))
 
 
 def count_params(params: Any) -> int:
@@ -142,7 +142,7 @@ def probs_from_logits(logits: Float[np.ndarray, "n classes"], loss: LossName) ->
 @partial(jax.jit, static_argnames="model")
 def apply_model(model: nn.Module, variables: Variables, images: Images) -> Float[Array, "n classes"]:
     """Returns the logits of one batch."""
-    return model.apply(variables, images, train=False)
+    return cast("Array", model.apply(variables, images, train=False))
 
 
 def compute_logits(
@@ -150,8 +150,8 @@ def compute_logits(
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of any number of images, on the host, in their order.
 
-    Batches are padded to a power of two, so that few sizes are compiled and no image is left out; past 128 images the CPU
-    gets slower, since they leave its caches.
+    Batches are padded to a power of two, so that few sizes are compiled and no image is left out; past 128 images the
+    CPU gets slower, since they leave its caches.
     """
     batch_size = min(batch_size, 1 << (len(images) - 1).bit_length()) if len(images) else 1
     batches = []

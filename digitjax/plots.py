@@ -1,7 +1,7 @@
 """Every picture that digitjax draws; the only module that imports matplotlib.
 
-Figures are made as objects, without pyplot: no global state, no display needed. They read on light and dark pages alike,
-because each brings its own white ground.
+Figures are made as objects, without pyplot: no global state, no display needed. They read on light and dark pages
+alike, because each brings its own white ground.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 if TYPE_CHECKING:
     from digitjax.checkpoint import Record
@@ -42,8 +42,9 @@ def save_history(path: Path, history: Sequence["Record"], title: str) -> None:
     loss_axes.legend()
     error_axes.set_ylabel("error")
     error_axes.set_yscale("log")
-    error_axes.yaxis.set_major_formatter(PercentFormatter(decimals=None))
-    error_axes.yaxis.set_minor_formatter(PercentFormatter(decimals=None))
+    error_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    error_axes.yaxis.set_major_formatter(PercentFormatter())
+    error_axes.yaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=120)
 
 

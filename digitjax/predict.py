@@ -149,13 +149,14 @@ def predict(args: PredictArguments) -> int:
     write = {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format]
     if args.format == "csv":
         csv.writer(sys.stdout).writerow(CSV_COLUMNS)
-    num_failed, shown = 0, []
+    num_failed, shown = 0, list[tuple[str, Any, Prediction]]()
     inputs = _expand(args.paths)
     while chunk := list(itertools.islice(inputs, CHUNK)):
         for (name, source), result in zip(chunk, _predict_chunk(recognizer, chunk), strict=True):
             write(name, result)
             num_failed += isinstance(result, ImageError)
-            if args.show and isinstance(result, Prediction) and len(shown) < MAX_SHOWN:
+            readable = not isinstance(source, ImageError) and isinstance(result, Prediction)
+            if args.show and readable and len(shown) < MAX_SHOWN:
                 shown.append((name, load_gray(source), result))
     if args.show:
         from digitjax import plots  # matplotlib, 0.5 s
@@ -174,7 +175,7 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
             files = [file for file in sorted(Path(path).rglob("*")) if file.suffix.lower() in suffixes]
             yield from ((str(file), file) for file in files)
             if not files:
-                yield path, ImageError("is a folder without pictures")
+                yield path, ImageError(f"{path}: is a folder without pictures")
         else:
             yield path, path
 
@@ -197,7 +198,7 @@ def _try_preprocess(source: ImageSource | ImageError) -> PreprocessedImage | Ima
 
 def _write_text(name: str, result: Result) -> None:
     if isinstance(result, ImageError):
-        print(f"{name}: {result}", file=sys.stderr)
+        print(result if name != STDIN else f"standard input: {result}", file=sys.stderr)
     elif result.digit is None:
         print(f"{name}: no digit (blank)")
     else:

@@ -13,14 +13,14 @@ from typing import IO, Any, NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from digitjax.config import DigitjaxError
 
 SIZE, BOX = 28, 20
 
-# Where MNIST's centres of mass lie, in y and in x, counting from the edge: over the test images 14.5, spread evenly over
-# one pixel, since its makers moved the drawings by whole pixels.
+# Where MNIST's centres of mass lie, in y and in x, counting from the edge: over the test images 14.5, spread evenly
+# over one pixel, since its makers moved the drawings by whole pixels.
 MASS_CENTER = 14.5
 
 MAX_PIXELS = 100_000_000
@@ -103,7 +103,9 @@ def load_gray(image: ImageSource) -> Float32[np.ndarray, "h w"]:
             with Path(image).open("rb") as file:
                 return _decode(file)
         except OSError as error:
-            raise ImageError(f"can't be opened: {error.strerror or error}") from None
+            raise ImageError(f"{image}: can't be opened: {error.strerror or error}") from None
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}") from None
     if hasattr(image, "read"):
         return _decode(image)
     raise ImageError(f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}")
@@ -112,15 +114,19 @@ def load_gray(image: ImageSource) -> Float32[np.ndarray, "h w"]:
 def _decode(file: IO[bytes]) -> Float32[np.ndarray, "h w"]:
     try:
         with Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"has {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed")
+            _check_size(*image.size)
             return _gray_from_pil(ImageOps.exif_transpose(image))
     except ImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("is not an image in a format that Pillow reads") from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever a broken file makes them stumble over
         raise ImageError(f"can't be decoded: {error}") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed")
 
 
 def _gray_from_pil(image: Image.Image) -> Float32[np.ndarray, "h w"]:
@@ -140,8 +146,7 @@ def _gray_from_array(array: np.ndarray[Any, Any]) -> Float32[np.ndarray, "h w"]:
         raise ImageError(f"has no pixels: shape {array.shape}")
     if array.dtype.kind not in "buif":
         raise ImageError(f"an array must hold numbers, found {array.dtype}")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise ImageError(f"has {array.shape[1]}x{array.shape[0]} pixels, more than the {MAX_PIXELS:,} allowed")
+    _check_size(array.shape[1], array.shape[0])
     values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise ImageError("an array must hold finite numbers, found NaN or infinity")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +24,11 @@ import optax
 import tyro
 from flax import struct
 from jaxtyping import Array, Float, Int32, Key, UInt8
-from tqdm import tqdm
 
 from digitjax import augment, checkpoint, cli, data, layers, model
 from digitjax.checkpoint import Record, RunCheckpoints
 from digitjax.config import DigitjaxError, TrainConfig
+from digitjax.progress import Progress
 
 # ---------------------------------------------------------------- state
 
@@ -41,7 +41,7 @@ class Metrics(NamedTuple):
     num_examples: Int32[Array, ""]
 
 
-class TrainState(struct.PyTreeNode):
+class TrainState(struct.PyTreeNode):  # type: ignore[no-untyped-call]
     """Everything that changes from step to step, arrays alone; saved whole, so that a run goes on bit for bit."""
 
     step: Int32[Array, ""]
@@ -120,8 +120,11 @@ def _zero_metrics() -> Metrics:
 # ---------------------------------------------------------------- step
 
 
+AnyArray = Array | np.ndarray
+
+
 def compute_loss(
-    logits: Float[Array, "n classes"], labels: Int32[Array, "n"], config: TrainConfig
+    logits: Float[AnyArray, "n classes"], labels: Int32[AnyArray, "n"], config: TrainConfig
 ) -> Float[Array, "n"]:
     """Returns each example's loss.
 
@@ -160,7 +163,7 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
       config: The run's config.
       num_steps: Steps of the whole run, for the schedule.
     """
-    network, tx, plateau = _create_network(config), create_optimizer(config, num_steps), _create_plateau(config)
+    network, tx = _create_network(config), create_optimizer(config, num_steps)
     steps_per_epoch, batch_size = train.order.shape
     indices = train.order[state.step % steps_per_epoch]
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(_derive_keys(config.seed).step, state.step))
@@ -231,8 +234,8 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
     steps_per_epoch = math.ceil(n / config.batch_size)
     num_steps = config.epochs * steps_per_epoch
     images, labels = jnp.asarray(splits.train.images), jnp.asarray(splits.train.labels)
-    state, history = create_state(config, num_steps), []
-    with RunCheckpoints(out) as checkpoints, _catch_signals() as stop, _Progress(n, config, show_progress) as progress:
+    state, history = create_state(config, num_steps), list[Record]()
+    with RunCheckpoints(out) as checkpoints, _catch_signals() as stop, Progress(n, config, show_progress) as progress:
         if checkpoints.latest_step() is not None:
             restored, history = checkpoints.restore(state)
             state = jax.tree.map(jnp.asarray, restored)
@@ -320,58 +323,6 @@ def _catch_signals() -> Iterator[threading.Event]:
         restore()
 
 
-class _Progress:
-    """A bar over the whole run with loss, accuracy, images/s and time left, and a line an epoch above it."""
-
-    # Reading the metrics waits for the device, so it isn't done at every step.
-    STEPS_BETWEEN = 20
-
-    def __init__(self, num_examples: int, config: TrainConfig, show: bool) -> None:
-        self._batch_size = config.batch_size
-        self._epochs = config.epochs
-        steps = config.epochs * math.ceil(num_examples / config.batch_size)
-        # Where nobody watches, such as in a log, a line every 10 s is enough.
-        interval = 0.1 if sys.stderr.isatty() else 10
-        self._bar = tqdm(
-            total=steps * config.batch_size, unit="img", unit_scale=True, disable=not show, mininterval=interval
-        )
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def start(self, step: int) -> int:
-        """Sets the bar to where the run stands."""
-        self._bar.update(step * self._batch_size)
-        self._bar.unpause()
-        return step
-
-    def show(self, step: int, metrics: Metrics) -> None:
-        """Moves the bar on by what was done since the last time."""
-        if self._bar.disable or step % self.STEPS_BETWEEN:
-            return
-        num_examples = max(int(metrics.num_examples), 1)
-        loss = float(metrics.loss) * self._batch_size / num_examples
-        self._bar.set_postfix(
-            loss=f"{loss:.3f}", accuracy=f"{int(metrics.num_correct) / num_examples:.2%}", refresh=False
-        )
-        self._bar.update(step * self._batch_size - self._bar.n)
-
-    def report(self, record: Record) -> None:
-        """Prints an epoch's line."""
-        if self._bar.disable:
-            return
-        self._bar.update(record["step"] * self._batch_size - self._bar.n)
-        self._bar.write(
-            f"epoch {record['epoch']:>3}/{self._epochs}  loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}  "
-            f"validation loss {record['validation_loss']:.4f}  accuracy {record['validation_accuracy']:.2%}  "
-            f"{record['images_per_second']:,.0f} images/s",
-            file=sys.stderr,
-        )
-
-
 # ---------------------------------------------------------------- command
 
 
@@ -379,7 +330,7 @@ class _Progress:
 class TrainArguments(data.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig()
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
     """What decides the weights."""
     out: Path | None = None
     """The run's folder (default: checkpoints/<dataset>-<model>)."""
@@ -438,7 +389,7 @@ def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:
         value, started = getattr(asked, field.name), getattr(saved, field.name)
         if value not in (started, field.default):
             raise DigitjaxError(
-                f"{out} was started with {field.name}={started!r}, not {value!r}: leave the option out, or choose another --out"
+                f"{out} was started with {field.name}={started!r}, not {value!r}: leave the option out, or change --out"
             )
     return saved
 

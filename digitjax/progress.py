@@ -1,0 +1,62 @@
+"""Shows how a training run goes."""
+
+import math
+import sys
+from typing import Self
+
+from tqdm import tqdm
+
+from digitjax.checkpoint import Record
+from digitjax.config import TrainConfig
+
+
+class Progress:
+    """A bar over the whole run with loss, accuracy, images/s and time left, and a line an epoch above it."""
+
+    # Reading the metrics waits for the device, so it isn't done at every step.
+    STEPS_BETWEEN = 20
+
+    def __init__(self, num_examples: int, config: TrainConfig, show: bool) -> None:
+        self._batch_size = config.batch_size
+        self._epochs = config.epochs
+        steps = config.epochs * math.ceil(num_examples / config.batch_size)
+        # Where nobody watches, such as in a log, a line every 10 s is enough.
+        interval = 0.1 if sys.stderr.isatty() else 10
+        self._bar = tqdm(
+            total=steps * config.batch_size, unit="img", unit_scale=True, disable=not show, mininterval=interval
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def start(self, step: int) -> int:
+        """Sets the bar to where the run stands."""
+        self._bar.update(step * self._batch_size)
+        self._bar.unpause()
+        return step
+
+    def show(self, step: int, metrics: Metrics) -> None:
+        """Moves the bar on by what was done since the last time."""
+        if self._bar.disable or step % self.STEPS_BETWEEN:
+            return
+        num_examples = max(int(metrics.num_examples), 1)
+        loss = float(metrics.loss) * self._batch_size / num_examples
+        self._bar.set_postfix(
+            loss=f"{loss:.3f}", accuracy=f"{int(metrics.num_correct) / num_examples:.2%}", refresh=False
+        )
+        self._bar.update(step * self._batch_size - self._bar.n)
+
+    def report(self, record: Record) -> None:
+        """Prints an epoch's line."""
+        if self._bar.disable:
+            return
+        self._bar.update(record["step"] * self._batch_size - self._bar.n)
+        self._bar.write(
+            f"epoch {record['epoch']:>3}/{self._epochs}  loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}  "
+            f"validation loss {record['validation_loss']:.4f}  accuracy {record['validation_accuracy']:.2%}  "
+            f"{record['images_per_second']:,.0f} images/s",
+            file=sys.stderr,
+        )
