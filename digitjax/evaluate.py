@@ -19,6 +19,7 @@ from jaxtyping import Float, Int, UInt8
 from digitjax import cli, data, model
 from digitjax.checkpoint import TrainedModel
 from digitjax.config import DigitjaxError, LossName
+from digitjax.idx import Dataset
 from digitjax.predict import Recognizer
 from digitjax.preprocess import ImageError, preprocess_image
 
@@ -159,7 +160,7 @@ class Evaluation(NamedTuple):
     confidences: Float[np.ndarray, "n"]
 
 
-def evaluate_dataset(trained: TrainedModel, dataset: data.Dataset, class_names: Sequence[str]) -> Evaluation:
+def evaluate_dataset(trained: TrainedModel, dataset: Dataset, class_names: Sequence[str]) -> Evaluation:
     """Measures a model on images that are drawn as MNIST's already."""
     logits = model.compute_logits(trained.network, trained.variables, dataset.images)
     probs = model.probs_from_logits(logits, trained.config.loss)
@@ -191,7 +192,7 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
     if not pictures:
         raise DigitjaxError(f"{labels_csv}: none of its {len(rows)} pictures can be read; the first: {unread[0]}")
     predictions = recognizer.predict_preprocessed(pictures)
-    dataset = data.Dataset(
+    dataset = Dataset(
         np.stack([prediction.canonical for prediction in predictions])[..., None], np.array(labels, np.int32)
     )
     preds = np.array([NO_DIGIT if prediction.digit is None else prediction.digit for prediction in predictions])
@@ -206,7 +207,7 @@ def _evaluate(
     trained: TrainedModel,
     preds: Int[np.ndarray, "n"],
     probs: Float[np.ndarray, "n classes"],
-    dataset: data.Dataset,
+    dataset: Dataset,
     *,
     dataset_name: str,
     class_names: Sequence[str],

@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import tyro
@@ -155,9 +155,8 @@ def predict(args: PredictArguments) -> int:
         for (name, source), result in zip(chunk, _predict_chunk(recognizer, chunk), strict=True):
             write(name, result)
             num_failed += isinstance(result, ImageError)
-            readable = not isinstance(source, ImageError) and isinstance(result, Prediction)
-            if args.show and readable and len(shown) < MAX_SHOWN:
-                shown.append((name, load_gray(source), result))
+            if isinstance(result, Prediction) and args.show and len(shown) < MAX_SHOWN:
+                shown.append((name, load_gray(cast("ImageSource", source)), result))
     if args.show:
         from digitjax import plots  # matplotlib, 0.5 s
 

@@ -4,6 +4,7 @@ import math
 import sys
 from typing import Self
 
+from jaxtyping import Array, Float, Int32
 from tqdm import tqdm
 
 from digitjax.checkpoint import Record
@@ -27,9 +28,11 @@ class Progress:
         )
 
     def __enter__(self) -> Self:
+        """Returns itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leaves the bar as it stands."""
         self._bar.close()
 
     def start(self, step: int) -> int:
@@ -38,14 +41,22 @@ class Progress:
         self._bar.unpause()
         return step
 
-    def show(self, step: int, metrics: Metrics) -> None:
-        """Moves the bar on by what was done since the last time."""
+    def show(
+        self, step: int, loss: Float[Array, ""], num_correct: Int32[Array, ""], num_examples: Int32[Array, ""]
+    ) -> None:
+        """Moves the bar on by what was done since the last time.
+
+        Args:
+          step: Steps done.
+          loss: Sum of the mean losses of this epoch's batches so far.
+          num_correct: Images of this epoch that were read rightly so far.
+          num_examples: Images of this epoch so far.
+        """
         if self._bar.disable or step % self.STEPS_BETWEEN:
             return
-        num_examples = max(int(metrics.num_examples), 1)
-        loss = float(metrics.loss) * self._batch_size / num_examples
+        n = int(num_examples)
         self._bar.set_postfix(
-            loss=f"{loss:.3f}", accuracy=f"{int(metrics.num_correct) / num_examples:.2%}", refresh=False
+            loss=f"{float(loss) * self._batch_size / n:.3f}", accuracy=f"{int(num_correct) / n:.2%}", refresh=False
         )
         self._bar.update(step * self._batch_size - self._bar.n)
 

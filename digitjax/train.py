@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int32, Key, UInt8
 from digitjax import augment, checkpoint, cli, data, layers, model
 from digitjax.checkpoint import Record, RunCheckpoints
 from digitjax.config import DigitjaxError, TrainConfig
+from digitjax.idx import Dataset
 from digitjax.progress import Progress
 
 # ---------------------------------------------------------------- state
@@ -246,7 +247,7 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
             while step < (epoch + 1) * steps_per_epoch and not stop.is_set():
                 state = train_step(state, DeviceData(images, labels, order), config=config, num_steps=num_steps)
                 step += 1
-                progress.show(step, state.metrics)
+                progress.show(step, *state.metrics)
             if stop.is_set():
                 checkpoints.save(step, state, history)
                 return Fit(state.average, history, interrupted=True)
@@ -278,7 +279,7 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
         return Fit(state.average, history, interrupted=False)
 
 
-def _validate(config: TrainConfig, params: Any, validation: data.Dataset) -> dict[str, float]:
+def _validate(config: TrainConfig, params: Any, validation: Dataset) -> dict[str, float]:
     """Returns loss (without smoothing) and accuracy over all validation images."""
     logits = model.compute_logits(_create_network(config), {"params": params}, validation.images)
     losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
