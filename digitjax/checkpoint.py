@@ -8,7 +8,7 @@ them.
 import json
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -142,7 +142,7 @@ class RunCheckpoints:
             ),
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunCheckpoints":
         """Returns itself."""
         return self
 

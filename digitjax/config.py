@@ -49,9 +49,6 @@ class AugmentConfig:
         _require(0 <= self.shift_pixels <= 14, "augment.shift_pixels", self.shift_pixels, "0 to 14")
 
 
-NO_AUGMENTATION = AugmentConfig(rotation_degrees=0, scale=0, shear=0, shift_pixels=0)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that decides a run's weights: the same config gives the same weights, bit for bit."""
@@ -72,7 +69,7 @@ class TrainConfig:
     """How the learning rate moves: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
     weight_decay: float = 0.02
     """AdamW's decoupled weight decay, on kernels alone."""
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.02
     """Share of the target that is spread over all classes."""
     average_decay: float = 0.998
     """Decay per step of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from digitjax.checkpoint import Record
@@ -105,7 +106,7 @@ def save_samples(path: Path, splits: "Splits") -> None:
     figure.savefig(path, dpi=120)
 
 
-def save_predictions(path: Path, shown: Sequence[tuple[str, np.ndarray[Any, Any], "Prediction"]]) -> None:
+def save_predictions(path: Path, shown: Sequence[tuple[str, NDArray[Any], "Prediction"]]) -> None:
     """Draws a row a picture: the picture with the box of its ink, what the model saw, the probabilities."""
     figure = Figure(figsize=(8, 2.4 * max(len(shown), 1)), layout="constrained")
     grid = figure.subplots(max(len(shown), 1), 3, squeeze=False, width_ratios=(1, 1, 1.6))
@@ -132,7 +133,7 @@ def save_predictions(path: Path, shown: Sequence[tuple[str, np.ndarray[Any, Any]
     figure.savefig(path, dpi=120)
 
 
-def _save_sheet(path: Path, images: np.ndarray[Any, Any], captions: Sequence[str], title: str) -> None:
+def _save_sheet(path: Path, images: NDArray[Any], captions: Sequence[str], title: str) -> None:
     columns = 10
     num_rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(11, 1.5 * num_rows + 0.6), layout="constrained")
@@ -146,6 +147,6 @@ def _save_sheet(path: Path, images: np.ndarray[Any, Any], captions: Sequence[str
     figure.savefig(path, dpi=120)
 
 
-def _draw_digit(axes: Axes, image: np.ndarray[Any, Any]) -> None:
+def _draw_digit(axes: Axes, image: NDArray[Any]) -> None:
     """Draws 28x28 as ink on paper, pixel by pixel."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from digitjax.config import DigitjaxError
@@ -31,7 +32,7 @@ WORK_SIZE = 512
 # Ink fainter than this against its ground, on a scale of 255, is taken for noise of the camera or of JPEG.
 MIN_CONTRAST = 24.0
 
-ImageSource = str | PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray[Any, Any]
+ImageSource = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
 """A picture: path, encoded bytes, binary file object, PIL image, or array.
 
 Arrays are [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] (RGB, RGBA); integers in 0..255 (uint16: 0..65535), floats in 0..1
@@ -139,7 +140,7 @@ def _gray_from_pil(image: Image.Image) -> Float32[np.ndarray, "h w"]:
     return _gray_from_array(np.asarray(image.convert("L")))
 
 
-def _gray_from_array(array: np.ndarray[Any, Any]) -> Float32[np.ndarray, "h w"]:
+def _gray_from_array(array: NDArray[Any]) -> Float32[np.ndarray, "h w"]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(f"an array must be [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], found shape {array.shape}")
     if array.size == 0:

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from typing import Self
 
 from jaxtyping import Array, Float, Int32
 from tqdm import tqdm
@@ -27,7 +26,7 @@ class Progress:
             total=steps * config.batch_size, unit="img", unit_scale=True, disable=not show, mininterval=interval
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         """Returns itself."""
         return self
 

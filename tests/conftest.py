@@ -1,0 +1,65 @@
+"""What several test modules need: real digits, a run trained on them, and a way to run commands as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digitjax import data, train
+
+REPOSITORY = Path(__file__).parent.parent
+
+# The run behind the `run` fixture: a small network on scikit-learn's bundled digits, some seconds of training.
+TINY_RUN = ["--dataset", "digits", "--model", "mlp", "--epochs", "6", "--batch-size", "32"]
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Splits:
+    """Scikit-learn's bundled digits: real handwriting that needs neither files nor network."""
+    return data.load_splits("digits")
+
+
+@pytest.fixture(scope="session")
+def mnist(tmp_path_factory) -> data.Splits:
+    """MNIST from the IDX files that DIGITJAX_IDX_DIR names."""
+    if not os.environ.get(data.IDX_DIR_VARIABLE):
+        pytest.skip(f"MNIST isn't here: {data.IDX_DIR_VARIABLE} names no folder with its IDX files")
+    return data.load_splits("mnist", tmp_path_factory.mktemp("tfds"))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """The folder of a finished run."""
+    out = tmp_path_factory.mktemp("runs") / "digits-mlp"
+    assert train.main([*TINY_RUN, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def python():
+    """Runs Python in a process of its own, as a user would: `python("-m", "digitjax.predict", "x.png")`."""
+
+    def run_python(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=300,
+            env={**os.environ, **environment},
+        )
+
+    return run_python
+
+
+@pytest.fixture
+def seven() -> np.ndarray:
+    """A 7 drawn with straight strokes: dark ink on white paper, uint8 [120, 100]."""
+    from PIL import Image, ImageDraw
+
+    paper = Image.new("L", (100, 120), 255)
+    ImageDraw.Draw(paper).line([(25, 25), (75, 25), (42, 100)], fill=0, width=9, joint="curve")
+    return np.asarray(paper)

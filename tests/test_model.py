@@ -1,0 +1,86 @@
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+from digitjax import model
+from digitjax.config import ModelName
+
+# From the layers' arithmetic: kernel height * width * channels * features + features, and inputs * outputs + outputs.
+PARAMETERS = {
+    "mlp": (784 * 128 + 128) + (128 * 128 + 128) + (128 * 10 + 10),  # 118,282
+    "cnn-16-8": (25 * 16 + 16) + (4 * 16 * 8 + 8) + (5 * 5 * 8 * 100 + 100) + 1010,  # 28 -> 24 -> 12 -> 11 -> 5
+    "cnn-32-64-64": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 64 + 64) + 650,  # ... 5 -> 3
+    "cnn-dropout": (9 * 16 + 16) + (9 * 16 * 16 + 16) + (9 * 16 * 32 + 32) + (9 * 32 * 32 + 32) + (16 * 32 * 128 + 128)
+    + 1290,  # 28 -> 26 -> 24 -> 12 -> 10 -> 8 -> 4
+    "default": (25 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 128 + 128) + 1290,
+}  # fmt: skip
+PUBLISHED = {"mlp": 118_282, "cnn-16-8": 22_046, "cnn-32-64-64": 93_322, "cnn-dropout": 83_322, "default": 131_402}
+
+
+def create(name):
+    network = model.create_model(name)
+    return network, model.init_variables(network, jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", get_args(ModelName))
+def test_parameter_counts(name):
+    _, variables = create(name)
+    assert model.count_params(variables) == PARAMETERS[name] == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", get_args(ModelName))
+def test_logits_are_the_same_for_both_kinds_of_pixels(name):
+    network, variables = create(name)
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+    from_bytes = model.apply_model(network, variables, images)
+    from_floats = model.apply_model(network, variables, images.astype(np.float32))
+    assert from_bytes.shape == (3, 10)
+    assert from_bytes.dtype == jnp.float32
+    np.testing.assert_array_equal(from_bytes, from_floats)
+
+
+def test_pixels_are_normalized_as_mnist_is(mnist):
+    pixels = model.normalize_pixels(jnp.asarray(mnist.train.images))
+    assert float(pixels.mean()) == pytest.approx(0, abs=5e-3)
+    assert float(pixels.std()) == pytest.approx(1, abs=5e-3)
+
+
+def test_dropout_only_acts_while_training():
+    network, variables = create("cnn-dropout")
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), np.uint8))
+
+    def train(seed):
+        return network.apply(variables, images, train=True, rngs={"dropout": jax.random.key(seed)})
+
+    assert not np.allclose(train(0), train(1))
+    np.testing.assert_array_equal(train(0), train(0))
+    evaluated = network.apply(variables, images, train=False)
+    np.testing.assert_array_equal(evaluated, network.apply(variables, images, train=False))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 7, 8, 20])
+def test_batches_lose_no_image(n):
+    network, variables = create("mlp")
+    images = np.random.default_rng(n).integers(0, 256, (n, 28, 28, 1), np.uint8)
+    logits = model.compute_logits(network, variables, images, batch_size=8)
+    assert logits.shape == (n, 10)
+    for image, row in zip(images, logits, strict=True):
+        np.testing.assert_allclose(
+            row, network.apply(variables, jnp.asarray(image[None]), train=False)[0], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_probabilities():
+    logits = np.array([[0.0, np.log(3), 0.0]], np.float32)
+    np.testing.assert_allclose(model.probs_from_logits(logits, "softmax"), [[0.2, 0.6, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(model.probs_from_logits(logits, "sigmoid"), [[0.5, 0.75, 0.5]], rtol=1e-6)
+
+
+def test_unknown_names_are_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # or the type checker is faster to refuse
+    with pytest.raises(ValueError, match=r"one of .*'mlp'.*found 'resnet'"):
+        model.create_model("resnet")
