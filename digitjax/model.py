@@ -116,6 +116,7 @@ def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: in
     raise ValueError(f"model must be one of {get_args(ModelName)}, found {name!r}")
 
 
+@partial(jax.jit, static_argnames="network")  # operation by operation it takes four seconds
 def init_variables(network: nn.Module, key: Key[Array, ""]) -> Variables:
     """Returns fresh variables, decided by `key`."""
     return dict(network.init(key, jnp.zeros((1, 28, 28, 1), jnp.uint8), train=False))
