@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from flax import struct
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from digitjax import augment, checkpoint, cli, data, layers, model
@@ -42,7 +41,7 @@ class Metrics(NamedTuple):
     num_examples: Int32[Array, ""]
 
 
-class TrainState(struct.PyTreeNode):  # type: ignore[no-untyped-call]
+class TrainState(NamedTuple):
     """Everything that changes from step to step, arrays alone; saved whole, so that a run goes on bit for bit."""
 
     step: Int32[Array, ""]
@@ -101,7 +100,7 @@ class _Keys(NamedTuple):
     step: Key[Array, ""]
 
 
-def _derive_keys(seed: int | Int32[Array, ""]) -> _Keys:
+def _derive_keys(seed: int) -> _Keys:
     """Splits the seed by purpose, so that no two draws of a run share a key."""
     return _Keys(*jax.random.split(jax.random.key(seed), 3))
 
@@ -190,7 +189,7 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
     params = optax.apply_updates(state.params, updates)
     # A short average at first, or the initial weights would weigh on the first epochs.
     decay = jnp.minimum(config.average_decay, (1 + state.step) / (10 + state.step))
-    return state.replace(
+    return state._replace(
         step=state.step + 1,
         params=params,
         average=optax.incremental_update(params, state.average, 1 - decay),
@@ -201,8 +200,10 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
     )
 
 
-@partial(jax.jit, static_argnames=("n", "steps", "batch_size"))
-def draw_order(seed: int, epoch: int, *, n: int, steps: int, batch_size: int) -> Int32[Array, "steps batch"]:
+@partial(jax.jit, static_argnames=("seed", "n", "steps", "batch_size"))
+def draw_order(
+    seed: int, epoch: int | Int32[Array, ""], *, n: int, steps: int, batch_size: int
+) -> Int32[Array, "steps batch"]:
     """Shuffles an epoch's images into batches; the last is filled up from the front, so none is left out."""
     key = jax.random.fold_in(_derive_keys(seed).order, epoch)
     return jnp.resize(jax.random.permutation(key, n), (steps, batch_size)).astype(jnp.int32)
@@ -244,35 +245,39 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
         while step < num_steps and not _should_stop_early(config, history):
             epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
             order = draw_order(config.seed, epoch, n=n, steps=steps_per_epoch, batch_size=config.batch_size)
-            while step < (epoch + 1) * steps_per_epoch and not stop.is_set():
+            last_step = (epoch + 1) * steps_per_epoch
+            while step < last_step and not stop.is_set():
                 state = train_step(state, DeviceData(images, labels, order), config=config, num_steps=num_steps)
                 step += 1
                 progress.show(step, *state.metrics)
-            if stop.is_set():
+            if step < last_step:
                 checkpoints.save(step, state, history)
                 return Fit(state.average, history, interrupted=True)
 
+            metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
             seconds = time.perf_counter() - begin
             record = {
                 "epoch": epoch + 1,
                 "step": step,
-                "loss": float(state.metrics.loss) / steps_per_epoch,
-                "accuracy": int(state.metrics.num_correct) / int(state.metrics.num_examples),
+                "loss": float(metrics.loss) / steps_per_epoch,
+                "accuracy": float(metrics.num_correct / metrics.num_examples),
                 **_validate(config, state.average, splits.validation),
                 "learning_rate": float(create_schedule(config, num_steps)(step - 1) * state.plateau.scale),
                 "seconds": round(seconds, 3),
                 "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
             }
             history.append(record)
-            state = state.replace(metrics=_zero_metrics())
+            state = state._replace(metrics=_zero_metrics())
             if config.plateau_epochs:
                 _, plateau = _create_plateau(config).update(
                     state.params, state.plateau, value=record["validation_loss"]
                 )
-                state = state.replace(plateau=plateau)
+                state = state._replace(plateau=plateau)
             checkpoints.save(step, state, history, validation_loss=record["validation_loss"])
             checkpoint.write_history(out, history)
             progress.report(record)
+            if stop.is_set() and step < num_steps:
+                return Fit(state.average, history, interrupted=True)
         if config.early_stopping_epochs:
             best = min(history, key=lambda record: record["validation_loss"])
             state, _ = checkpoints.restore(state, best["step"])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -36,6 +37,12 @@ def run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "digits-mlp"
     assert train.main([*TINY_RUN, "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture
+def no_type_checks(monkeypatch):
+    """Lets values of the wrong type through to the library's own errors."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from typing import get_args
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -80,7 +79,7 @@ def test_probabilities():
     np.testing.assert_allclose(model.probs_from_logits(logits, "sigmoid"), [[0.5, 0.75, 0.5]], rtol=1e-6)
 
 
-def test_unknown_names_are_refused(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # or the type checker is faster to refuse
+@pytest.mark.usefixtures("no_type_checks")
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"one of .*'mlp'.*found 'resnet'"):
         model.create_model("resnet")

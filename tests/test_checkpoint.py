@@ -1,0 +1,166 @@
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from digitjax import checkpoint, model, train
+from digitjax.checkpoint import CheckpointError
+from digitjax.config import TrainConfig
+
+CONFIG = TrainConfig(dataset="digits", model="mlp", epochs=1)
+
+
+def assert_same_trees(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A run's folder that may be broken."""
+    return shutil.copytree(run, tmp_path / "copy")
+
+
+def test_a_model_comes_back(tmp_path):
+    network = model.create_model("cnn-16-8")
+    variables = model.init_variables(network, jax.random.key(3))
+    config = TrainConfig(model="cnn-16-8")
+    checkpoint.save_config(tmp_path, config)
+    checkpoint.save_weights(tmp_path, variables)
+    trained = checkpoint.load_model(tmp_path)
+    assert trained.config == config
+    assert trained.network == network
+    assert_same_trees(trained.variables, variables)
+
+
+def test_saving_again_replaces(tmp_path):
+    network = model.create_model("mlp")
+    checkpoint.save_config(tmp_path, CONFIG)
+    for seed in (0, 1):
+        checkpoint.save_weights(tmp_path, model.init_variables(network, jax.random.key(seed)))
+    assert_same_trees(checkpoint.load_model(tmp_path).variables, model.init_variables(network, jax.random.key(1)))
+
+
+SAVE_ON_FOUR_DEVICES = """
+import sys, pathlib, jax, jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from digitjax import checkpoint, config, model
+assert len(jax.devices()) == 4
+mesh = jax.make_mesh((4,), ("device",))
+variables = model.init_variables(model.create_model("mlp"), jax.random.key(5))
+def place(leaf):  # each device holds a quarter of the rows, where they divide
+    return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec("device" if leaf.shape[0] % 4 == 0 else None)))
+checkpoint.save_config(pathlib.Path(sys.argv[1]), config.TrainConfig(model="mlp"))
+checkpoint.save_weights(pathlib.Path(sys.argv[1]), jax.tree.map(place, variables))
+"""
+
+LOAD_AND_SUM = """
+import sys, pathlib, jax
+from digitjax import checkpoint
+assert len(jax.devices()) == 4
+print(float(checkpoint.load_model(pathlib.Path(sys.argv[1])).variables["params"]["Dense_0"]["kernel"].sum()))
+"""
+FOUR_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+
+
+def test_what_four_devices_save_one_restores(tmp_path, python):
+    result = python("-c", SAVE_ON_FOUR_DEVICES, str(tmp_path), **FOUR_DEVICES)
+    assert result.returncode == 0, result.stderr.decode()
+    expected = model.init_variables(model.create_model("mlp"), jax.random.key(5))
+    assert_same_trees(checkpoint.load_model(tmp_path).variables, expected)
+
+
+def test_what_one_device_saves_four_restore(run, python):
+    result = python("-c", LOAD_AND_SUM, str(run), **FOUR_DEVICES)
+    assert result.returncode == 0, result.stderr.decode()
+    kernel = checkpoint.load_model(run).variables["params"]["Dense_0"]["kernel"]
+    assert float(result.stdout) == pytest.approx(float(kernel.sum()), rel=1e-6)
+
+
+def test_states_come_back_with_their_history(tmp_path):
+    state = train.create_state(CONFIG, 10)
+    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step() is None
+        for step, loss in ((10, 0.5), (20, 0.1), (30, 0.3), (40, 0.2)):
+            history = [{"epoch": step, "validation_loss": loss}]
+            checkpoints.save(step, state._replace(step=np.int32(step)), history, validation_loss=loss)
+        checkpoints.save(45, state._replace(step=np.int32(45)), [])  # as after an interruption
+    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step() == 45
+        restored, history = checkpoints.restore(state)
+        assert int(restored.step) == 45
+        assert history == []
+        best, history = checkpoints.restore(state, 20)  # not among the last two, but the best
+        assert int(best.step) == 20
+        assert history == [{"epoch": 20, "validation_loss": 0.1}]
+        assert_same_trees(best.opt_state, state.opt_state)
+        with pytest.raises(CheckpointError, match="/10: can't be restored"):
+            checkpoints.restore(state, 10)
+
+
+def test_a_state_of_another_network_is_refused(tmp_path):
+    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, train.create_state(CONFIG, 10), [])
+    other = train.create_state(TrainConfig(dataset="digits", model="cnn-16-8"), 10)
+    with checkpoint.RunCheckpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="/1: "):
+        checkpoints.restore(other)
+
+
+def test_nothing_to_resume_from(tmp_path):
+    with (
+        checkpoint.RunCheckpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match="holds no state to resume from"),
+    ):
+        checkpoints.restore(train.create_state(CONFIG, 10))
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(CheckpointError, match=r"config\.json: can't be read \(No such file or directory\)"):
+        checkpoint.load_model(tmp_path / "nowhere")
+
+
+def test_a_broken_config_is_named(copy):
+    (copy / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json: not valid JSON"):
+        checkpoint.load_model(copy)
+
+
+def test_an_unfinished_run_says_how_to_go_on(copy):
+    shutil.rmtree(copy / "weights")
+    with pytest.raises(CheckpointError, match=r"python -m digitjax\.train --resume --out"):
+        checkpoint.load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "misfit"),
+    [("cnn-16-8", "Conv_0/bias is missing"), ("cnn-32-64-64", "Conv_0/bias is missing")],
+)
+def test_weights_of_another_network_are_refused(copy, name, misfit):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model": name}))
+    with pytest.raises(CheckpointError, match=f"weights: doesn't fit model '{name}': params/{misfit}"):
+        checkpoint.load_model(copy)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    checkpoint.save_config(tmp_path, TrainConfig(model="default"))
+    variables = model.init_variables(model.create_model("cnn-32-64-64"), jax.random.key(0))
+    checkpoint.save_weights(tmp_path, variables)
+    message = r"Conv_0/kernel must be float32\[5, 5, 1, 32\], found float32\[3, 3, 1, 32\]"
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load_model(tmp_path)
+
+
+def test_broken_weights_are_named(copy):
+    for path in (copy / "weights").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match="weights: can't be restored"):
+        checkpoint.load_model(copy)
+
+
+def test_the_weights_that_ship_are_whole():
+    trained = checkpoint.load_model(checkpoint.default_checkpoint())
+    assert trained.config.dataset == "mnist"
+    assert trained.config == TrainConfig(dataset="mnist")  # the default recipe
