@@ -31,7 +31,7 @@ def save_history(path: Path, history: Sequence["Record"], title: str) -> None:
     figure.suptitle(title)
     loss_axes, error_axes = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in history]
-    for axes, name, convert in ((loss_axes, "loss", float), (error_axes, "accuracy", lambda a: 100 * (1 - a))):
+    for axes, name, convert in ((loss_axes, "loss", float), (error_axes, "accuracy", _error_percent)):
         for prefix, label, color in (("", "training (augmented)", GRAY), ("validation_", "validation", BLUE)):
             values = [convert(record[prefix + name]) for record in history]
             axes.plot(epochs, values, color=color, label=label, marker="o", markersize=3.5)
@@ -47,6 +47,11 @@ def save_history(path: Path, history: Sequence["Record"], title: str) -> None:
     error_axes.yaxis.set_major_formatter(PercentFormatter())
     error_axes.yaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=120)
+
+
+def _error_percent(accuracy: float) -> float:
+    """The error for a logarithmic axis, which has no place for 0."""
+    return max(100 * (1 - accuracy), 0.01)
 
 
 def save_confusion_matrix(path: Path, report: "Report") -> None:

@@ -5,10 +5,12 @@ MNIST's digits are light ink on a dark ground, scaled to fit a box of 20x20 pixe
 all come through `preprocess_image`, so what a user sees is what the model sees.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -32,7 +34,16 @@ WORK_SIZE = 512
 # Ink fainter than this against its ground, on a scale of 255, is taken for noise of the camera or of JPEG.
 MIN_CONTRAST = 24.0
 
-ImageSource = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file object opened for reading bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Returns the next bytes, or all that are left."""
+
+
+ImageSource = str | PathLike[str] | bytes | BinaryFile | Image.Image | NDArray[Any]
 """A picture: path, encoded bytes, binary file object, PIL image, or array.
 
 Arrays are [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] (RGB, RGBA); integers in 0..255 (uint16: 0..65535), floats in 0..1
@@ -96,7 +107,8 @@ def load_gray(image: ImageSource) -> Float32[np.ndarray, "h w"]:
     if isinstance(image, np.ndarray):
         return _gray_from_array(image)
     if isinstance(image, Image.Image):
-        return _gray_from_pil(image)
+        with _pillow_errors():  # Pillow may not have decoded it yet
+            return _gray_from_pil(image)
     if isinstance(image, bytes):
         return _decode(io.BytesIO(image))
     if isinstance(image, str | PathLike):
@@ -107,16 +119,20 @@ def load_gray(image: ImageSource) -> Float32[np.ndarray, "h w"]:
             raise ImageError(f"{image}: can't be opened: {error.strerror or error}") from None
         except ImageError as error:
             raise ImageError(f"{image}: {error}") from None
-    if hasattr(image, "read"):
-        return _decode(image)
+    if isinstance(image, BinaryFile):
+        return _decode(io.BytesIO(image.read()))
     raise ImageError(f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}")
 
 
-def _decode(file: IO[bytes]) -> Float32[np.ndarray, "h w"]:
+def _decode(file: Any) -> Float32[np.ndarray, "h w"]:
+    with _pillow_errors(), Image.open(file) as image:
+        return _gray_from_pil(image)
+
+
+@contextlib.contextmanager
+def _pillow_errors() -> Iterator[None]:
     try:
-        with Image.open(file) as image:
-            _check_size(*image.size)
-            return _gray_from_pil(ImageOps.exif_transpose(image))
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -131,6 +147,8 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _gray_from_pil(image: Image.Image) -> Float32[np.ndarray, "h w"]:
+    _check_size(*image.size)
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return _gray_from_array(np.asarray(image).astype(np.uint16))
     if image.mode in ("I", "F"):
@@ -250,4 +268,4 @@ def _is_canonical(ink: Float32[np.ndarray, "28 28"]) -> bool:
     total = ink.sum()
     places = np.arange(SIZE) + 0.5
     center_y, center_x = (ink.sum(axis=1) * places).sum() / total, (ink.sum(axis=0) * places).sum() / total
-    return max(abs(center_y - MASS_CENTER), abs(center_x - MASS_CENTER)) < 1
+    return bool(max(abs(center_y - MASS_CENTER), abs(center_x - MASS_CENTER)) < 1)

@@ -1,0 +1,38 @@
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ["train", "evaluate", "predict", "data"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command, python):
+    result = python("-m", f"digitjax.{command}", "--help")
+    assert result.returncode == 0
+    assert f"python -m digitjax.{command}" in result.stdout.decode()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_options_are_wrong_use(command, python):
+    result = python("-m", f"digitjax.{command}", "--no-such-option")
+    assert result.returncode == 2
+    assert "no-such-option" in result.stderr.decode()
+    assert "Traceback" not in result.stderr.decode()
+
+
+def test_values_out_of_range_are_wrong_use(python):
+    result = python("-m", "digitjax.train", "--epochs", "0")
+    assert result.returncode == 2
+    assert result.stderr.decode().strip() == "digitjax.train: error: epochs must be at least 1, found 0"
+
+
+def test_the_package_alone_is_light():
+    code = "import sys, digitjax; print(digitjax.__version__, sorted({'jax', 'numpy'} & sys.modules.keys()))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert printed.split()[1:] == ["[]"]
+
+
+def test_training_loads_no_tensorflow(python):
+    result = python("-c", "import sys, digitjax.train, digitjax.evaluate; print('tensorflow' in sys.modules)")
+    assert result.stdout.decode().strip() == "False", result.stderr.decode()

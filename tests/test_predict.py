@@ -1,0 +1,231 @@
+import csv
+import dataclasses
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from digitjax import predict
+from digitjax.predict import Recognizer, predict_digit
+from digitjax.preprocess import ImageError
+
+
+@pytest.fixture
+def picture(seven, tmp_path):
+    path = tmp_path / "seven.png"
+    Image.fromarray(seven).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return Recognizer.load()
+
+
+def run_json(capsys, *arguments):
+    status = predict.main([*map(str, arguments), "--format", "json"])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+# ---------------------------------------------------------------- library
+
+
+def test_a_seven_is_read(seven, recognizer):
+    prediction = recognizer.predict_digit(seven)
+    assert prediction.digit == 7
+    assert prediction.confidence == prediction.probabilities[7] == prediction.probabilities.max() > 0.8
+    assert prediction.probabilities.shape == (10,)
+    assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert prediction.canonical.shape == (28, 28)
+    left, top, right, bottom = prediction.box
+    assert 0 <= left < right <= 100
+    assert 0 <= top < bottom <= 120
+
+
+def test_the_module_reads_with_the_weights_that_ship(seven, recognizer):
+    np.testing.assert_array_equal(predict_digit(seven).probabilities, recognizer.predict_digit(seven).probabilities)
+
+
+def test_many_pictures_are_read_as_alone(digits, recognizer):
+    images = [255 - image[..., 0] for image in digits.test.images[:37]]
+    together = recognizer.predict_digits(images)
+    for image, prediction in zip(images, together, strict=True):
+        alone = recognizer.predict_digit(image)
+        assert alone.digit == prediction.digit
+        np.testing.assert_allclose(alone.probabilities, prediction.probabilities, atol=1e-5)
+    assert recognizer.predict_digits([]) == []
+
+
+def test_digits_of_other_people_are_read(digits, recognizer):
+    # Scikit-learn's digits come from other writers than MNIST's, at 8x8 pixels.
+    predictions = recognizer.predict_digits([image[..., 0] for image in digits.test.images])
+    accuracy = np.mean([p.digit == label for p, label in zip(predictions, digits.test.labels, strict=True)])
+    assert accuracy > 0.93
+
+
+def test_blank_paper_holds_no_digit(recognizer):
+    prediction = recognizer.predict_digit(np.full((50, 50), 255, np.uint8))
+    assert prediction.digit is None
+    assert prediction.confidence == 0
+    assert prediction.box is None
+
+
+def test_sigmoid_models_answer_ten_questions(recognizer, seven):
+    trained = recognizer.trained
+    questions = Recognizer(trained._replace(config=dataclasses.replace(trained.config, loss="sigmoid")))
+    probabilities = questions.predict_digit(seven).probabilities
+    softmax = recognizer.predict_digit(seven).probabilities
+    # The same logits: log(p / (1 - p)) of a sigmoid differs from log(p) of a softmax by a constant.
+    logits = np.log(probabilities) - np.log1p(-probabilities)
+    np.testing.assert_allclose(np.ptp(logits - np.log(softmax)), 0, atol=1e-2)
+
+
+def test_bad_pictures_are_one_error(recognizer, tmp_path):
+    with pytest.raises(ImageError, match=r"none\.png: can't be opened"):
+        recognizer.predict_digit(tmp_path / "none.png")
+
+
+def test_mnist_is_read_through_the_same_door(mnist, recognizer):
+    predictions = recognizer.predict_digits(list(mnist.test.images[:1000, ..., 0]))
+    accuracy = np.mean([p.digit == label for p, label in zip(predictions, mnist.test.labels, strict=False)])
+    assert accuracy >= 0.99
+
+
+HEAVY = ("tensorflow", "tensorflow_datasets", "matplotlib", "sklearn", "gradio")
+
+
+def test_importing_is_light(python):
+    result = python("-c", f"import sys, digitjax.predict; print([m for m in {HEAVY} if m in sys.modules])")
+    assert result.stdout.decode().strip() == "[]", result.stderr.decode()
+
+
+def test_predicting_stays_light(python, picture):
+    code = (
+        "import sys; from digitjax.predict import predict_digit; "
+        f"print(predict_digit({str(picture)!r}).digit, [m for m in {HEAVY} if m in sys.modules])"
+    )
+    result = python("-c", code)
+    assert result.stdout.decode().strip() == "7 []", result.stderr.decode()
+
+
+# ---------------------------------------------------------------- command
+
+
+def test_text(picture, capsys):
+    assert predict.main([str(picture)]) == 0
+    name, answer = capsys.readouterr().out.strip().rsplit(": ", 1)
+    assert name == str(picture)
+    assert answer.startswith("7 (")
+
+
+def test_json(picture, capsys, recognizer):
+    status, (line,) = run_json(capsys, picture)
+    assert status == 0
+    assert list(line) == ["file", "digit", "confidence", "probabilities", "box"]
+    assert line["file"] == str(picture)
+    assert line["digit"] == 7
+    assert line["probabilities"] == pytest.approx(recognizer.predict_digit(picture).probabilities.tolist(), abs=1e-5)
+    assert len(line["box"]) == 4
+
+
+def test_csv(picture, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"x")
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    assert predict.main([str(tmp_path), "--format", "csv"]) == 1
+    rows = {row["file"].rsplit("/", 1)[-1]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows["seven.png"]["digit"] == "7"
+    assert float(rows["seven.png"]["p7"]) > 0.8
+    assert rows["seven.png"]["error"] == ""
+    assert rows["broken.png"]["digit"] == ""
+    assert "not an image" in rows["broken.png"]["error"]
+    assert rows["blank.png"]["digit"] == rows["blank.png"]["left"] == ""
+
+
+def test_one_bad_file_leaves_the_others(picture, tmp_path, capsys):
+    (tmp_path / "a_broken.png").write_bytes(b"x")
+    (tmp_path / "sub").mkdir()
+    shutil.copy(picture, tmp_path / "sub" / "again.PNG")
+    (tmp_path / "notes.txt").write_text("not a picture, and not named as one")
+    status, lines = run_json(capsys, tmp_path)
+    assert status == 1
+    assert [line["file"].removeprefix(f"{tmp_path}/") for line in lines] == [
+        "a_broken.png",
+        "seven.png",
+        "sub/again.PNG",
+    ]
+    assert "not an image" in lines[0]["error"]
+    assert [line["digit"] for line in lines[1:]] == [7, 7]
+
+
+def test_blank_is_null(tmp_path, capsys):
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    status, (line,) = run_json(capsys, tmp_path / "blank.png")
+    assert status == 0
+    assert line["digit"] is None
+    assert line["box"] is None
+
+
+def test_standard_input(picture, python):
+    result = python("-m", "digitjax.predict", "-", "--format", "json", stdin=picture.read_bytes())
+    assert result.returncode == 0, result.stderr.decode()
+    assert json.loads(result.stdout)["digit"] == 7
+    assert json.loads(result.stdout)["file"] == "-"
+
+
+def test_more_pictures_than_a_chunk(picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(predict, "CHUNK", 4)
+    for i in range(9):
+        shutil.copy(picture, tmp_path / f"{i}.png")
+    status, lines = run_json(capsys, tmp_path)
+    assert status == 0
+    assert [line["digit"] for line in lines] == [7] * 10
+
+
+def test_show_draws_the_picture(picture, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    assert predict.main([str(picture), "--show", str(out)]) == 0
+    with Image.open(out) as image:
+        assert image.width > 600
+        assert len(image.getcolors(1 << 24)) > 50
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.png", "can't be opened: No such file"), ("empty", "is a folder without pictures")]
+)
+def test_what_cant_be_read_is_named(tmp_path, capsys, name, message):
+    (tmp_path / "empty").mkdir()
+    assert predict.main([str(tmp_path / name)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count(str(tmp_path / name)) == 1
+    assert message in captured.err
+
+
+def test_wrong_use_is_refused(tmp_path, capsys, picture):
+    assert predict.main([]) == 2
+    assert "no pictures given" in capsys.readouterr().err
+    assert predict.main([str(picture), "--checkpoint", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/none/config.json" in error
+    assert "Traceback" not in error
+    with pytest.raises(SystemExit) as exit_info:
+        predict.main([str(picture), "--format", "xml"])
+    assert exit_info.value.code == 2
+
+
+def test_debug_shows_the_traceback(tmp_path, picture):
+    with pytest.raises(predict.checkpoint.CheckpointError):
+        predict.main([str(picture), "--checkpoint", str(tmp_path / "none"), "--debug"])
+
+
+def test_a_reader_that_stops_is_no_error(picture, python):
+    code = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'digitjax.predict'] + [sys.argv[1]] * 3,"
+        " stdout=subprocess.PIPE, stderr=subprocess.PIPE); p.stdout.close(); p.stdout = None;"
+        " print(p.communicate()[1].decode(), p.returncode)"
+    )
+    result = python("-c", code, str(picture))
+    assert result.stdout.decode().split() == ["0"], result.stdout.decode()
