@@ -123,7 +123,7 @@ def make_report(
     scores = np.stack(precision_recall_fscore_support(labels, preds, labels=classes, zero_division=0), axis=1)
     return Report(
         accuracy=float(correct.mean()),
-        error=float(1 - correct.mean()),
+        error=float((1 - correct).mean()),
         loss=_mean_loss(probs.astype(np.float64), labels, loss),
         ece=compute_ece(probs.max(-1).astype(np.float64), correct),
         dataset=dataset,
