@@ -37,7 +37,13 @@ def run(
     """
     debug = False
     try:
-        args = tyro.cli(args_type, args=argv, prog=f"python -m {module}", description=about)
+        args = tyro.cli(
+            args_type,
+            args=argv,
+            prog=f"python -m {module}",
+            description=about,
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        )
         debug = args.debug
         _set_up_logging(debug=debug)
         status = command(args)

@@ -56,7 +56,7 @@ class TrainConfig:
     dataset: DatasetName = "auto"
     """auto: MNIST, or scikit-learn's bundled digits where MNIST can't be had; mnist and digits never fall back."""
     model: ModelName = "default"
-    """The network; python -m digitjax.model lists them with their sizes."""
+    """The network; the README shows their layers and sizes."""
     loss: LossName = "softmax"
     """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
     epochs: int = 8

@@ -175,13 +175,7 @@ def _load_tfds(
                 f"{name} is neither prepared in {builder.data_dir} nor can it be downloaded from {builder.URL}. "
                 f"Go online, or put its four IDX files into a folder and give it with --idx-dir or {IDX_DIR_VARIABLE}."
             )
-        if idx_dir is not None:
-            tfds.disable_progress_bar()  # it is for downloads: preparing takes 5 s
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is for results
-                builder.download_and_prepare()
-        except OSError as error:
-            raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}") from error
+        _prepare(builder, name)
     source = builder.as_data_source()
     splits = {}
     for split in ("train", "validation", "test"):
@@ -191,6 +185,20 @@ def _load_tfds(
             np.array([example["label"] for example in examples], np.int32),
         )
     return Splits(name, builder.CLASS_NAMES, **splits)
+
+
+def _prepare(builder: IdxBuilder, name: str) -> None:
+    import requests  # comes with TFDS; 0.1 s that only preparing is worth
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is for results
+            builder.download_and_prepare()
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        raise UnreachableError(f"{name}: the download from {builder.URL} failed: {error}") from error
+    except tfds.core.download.download_manager.NonMatchingChecksumError as error:
+        raise DatasetError(f"{name}: what {builder.URL} sent is not the published file: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
 
 
 def _is_reachable(url: str) -> bool:

@@ -1,7 +1,9 @@
 """Measures a trained model: confusion matrix, scores per class, calibration.
 
-python -m digitjax.evaluate checkpoints/mnist-default       # on the test set of its data
-python -m digitjax.evaluate --images my_pictures/labels.csv # on your own pictures, with the weights that ship
+    python -m digitjax.evaluate checkpoints/mnist-default        # on the test set of its data
+    python -m digitjax.evaluate --images my_pictures/labels.csv  # on your own pictures, with the weights that ship
+
+Both print a report, and write it with its plots.
 """
 
 import csv

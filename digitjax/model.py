@@ -1,7 +1,4 @@
-"""The networks: Linen modules from images to logits, the only place that scales pixels.
-
-python -m digitjax.model        # lists the networks with their parameters and multiply-adds
-"""
+"""The networks: Linen modules from images to logits, the only place that scales pixels."""
 
 from collections.abc import Sequence
 from functools import partial

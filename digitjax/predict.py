@@ -1,10 +1,12 @@
 """Reads the digit in a picture.
 
-from digitjax.predict import predict_digit
-prediction = predict_digit("photo.jpg")     # a path, bytes, a file, a PIL image or an array
-prediction.digit, prediction.confidence
+    from digitjax.predict import predict_digit
+    prediction = predict_digit("photo.jpg")     # a path, bytes, a file, a PIL image or an array
+    prediction.digit, prediction.confidence
 
-python -m digitjax.predict photo.jpg scans/ --format json
+or
+
+    python -m digitjax.predict photo.jpg scans/ --format json
 """
 
 import csv

@@ -1,8 +1,10 @@
 """Trains a digit classifier, evaluates it and keeps it.
 
-python -m digitjax.train                              # MNIST, the default recipe
-python -m digitjax.train --model mlp --epochs 5
-python -m digitjax.train --resume --out checkpoints/mnist-default
+    python -m digitjax.train                              # MNIST, the default recipe
+    python -m digitjax.train --model mlp --epochs 5
+    python -m digitjax.train --resume --out checkpoints/mnist-default
+
+Read it from top to bottom: the state, one step, the loop, the command.
 """
 
 import contextlib

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from digitjax import data, idx
 from digitjax.idx import DatasetError, IdxFiles
@@ -199,13 +200,52 @@ class TinyHandler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_files_are_downloaded(tmp_path, monkeypatch):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), TinyHandler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(Tiny, "URL", f"http://127.0.0.1:{server.server_port}/")
-        splits = load_tiny(tmp_path)
+class MissingHandler(TinyHandler):
+    """Answers, but has nothing."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Starts a server and makes it the tiny data set's home."""
+    servers = []
+
+    def start(handler):
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        monkeypatch.setattr(Tiny, "URL", f"http://127.0.0.1:{servers[-1].server_port}/")
+
+    yield start
+    for server in servers:
         server.shutdown()
-    np.testing.assert_array_equal(splits.test.images[..., 0], TEST_IMAGES)
+        server.server_close()
+
+
+def test_files_are_downloaded(tmp_path, serve):
+    serve(TinyHandler)
+    np.testing.assert_array_equal(load_tiny(tmp_path).test.images[..., 0], TEST_IMAGES)
+
+
+def test_a_download_that_fails_is_unreachable(tmp_path, serve):
+    serve(MissingHandler)
+    with pytest.raises(data.UnreachableError, match="the download from http://127"):
+        load_tiny(tmp_path)
+
+
+def test_a_changed_download_is_refused(tmp_path, serve, monkeypatch):
+    serve(TinyHandler)
+    wrong = tfds.core.download.checksums.UrlInfo(size=3, checksum="0" * 64, filename="x")
+    monkeypatch.setattr(Tiny, "url_infos", {Tiny.URL + "tiny-test-images.gz": wrong})
+    with pytest.raises(DatasetError, match="is not the published file"):
+        load_tiny(tmp_path)
+
+
+def test_a_folder_that_cant_be_written_is_named(tmp_path, idx_dir):
+    (tmp_path / "tfds").write_text("a file where a folder should be")
+    with pytest.raises(DatasetError, match=r"can't be prepared in .*--data-dir"):
+        load_tiny(tmp_path, idx_dir)
 
 
 def test_official_checksums_are_known():
