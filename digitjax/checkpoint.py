@@ -199,6 +199,11 @@ def write_history(folder: Path, history: list[Record]) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a run, finished or not, lies in a folder."""
+    return any((folder / name).exists() for name in (CONFIG_NAME, STATE_NAME, WEIGHTS_NAME))
+
+
 def delete_run(folder: Path) -> None:
     """Deletes a run's files from its folder, and leaves all others alone."""
     for name in (STATE_NAME, WEIGHTS_NAME):

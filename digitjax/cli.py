@@ -48,7 +48,10 @@ def run(
         _set_up_logging(debug=debug)
         status = command(args)
         sys.stdout.flush()
-    except DigitjaxError as error:
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
         if debug:
             raise
         print(f"{module}: error: {error}", file=sys.stderr)
@@ -56,9 +59,6 @@ def run(
     except KeyboardInterrupt:
         print(f"\n{module}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # who reads our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
     return status
 
 

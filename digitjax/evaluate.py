@@ -256,9 +256,9 @@ def write_evaluation(out: Path, evaluation: Evaluation) -> None:
 
     report = evaluation.report
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(report.to_json())
     plots.save_confusion_matrix(out / "confusion_matrix.png", report)
     plots.save_mistakes(out / "mistakes.png", evaluation)
+    (out / "report.json").write_text(report.to_json())  # last: where it is, a run is complete
 
 
 # ---------------------------------------------------------------- command

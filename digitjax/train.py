@@ -381,7 +381,7 @@ def _open_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
     out = args.out or Path("checkpoints") / f"{config.dataset}-{config.model}"
     if args.resume:
         return _resumed_config(out, config), splits, out
-    if (out / checkpoint.CONFIG_NAME).exists():
+    if checkpoint.holds_run(out):
         if not args.overwrite:
             raise DigitjaxError(
                 f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"

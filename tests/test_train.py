@@ -277,6 +277,14 @@ def test_overwriting_leaves_other_files(tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
 
 
+def test_an_output_that_is_no_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert train.main([*TINY_RUN, "--out", str(tmp_path / "file" / "run")]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert "Traceback" not in error
+
+
 def test_resuming_a_finished_run_changes_nothing(run, capsys):
     weights = checkpoint.load_model(run).variables
     assert train.main(["--resume", "--out", str(run)]) == 0
