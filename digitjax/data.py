@@ -8,9 +8,9 @@ network.
 
 import contextlib
 import dataclasses
+import io
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ from digitjax.preprocess import draw_canonical
 IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
 PROBE_SECONDS = 5
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("digitjax.data")  # __name__ is "__main__" for python -m digitjax.data
 
 
 class UnreachableError(DatasetError):
@@ -175,23 +175,33 @@ def _load_tfds(
                 f"{name} is neither prepared in {builder.data_dir} nor can it be downloaded from {builder.URL}. "
                 f"Go online, or put its four IDX files into a folder and give it with --idx-dir or {IDX_DIR_VARIABLE}."
             )
-        _prepare(builder, name)
-    source = builder.as_data_source()
-    splits = {}
-    for split in ("train", "validation", "test"):
-        examples = source[split].__getitems__(range(len(source[split])))
-        splits[split] = Dataset(
-            np.stack([example["image"] for example in examples]),
-            np.array([example["label"] for example in examples], np.int32),
-        )
-    return Splits(name, builder.CLASS_NAMES, **splits)
+        _prepare(builder, name, downloads=idx_dir is None)
+    try:
+        source = builder.as_data_source()
+        train, validation, test = (_read_split(source[split]) for split in ("train", "validation", "test"))
+    except Exception as error:
+        raise DatasetError(
+            f"the copy of {name} in {builder.data_dir} can't be read ({error}): delete that folder to prepare it anew"
+        ) from error
+    return Splits(name, builder.CLASS_NAMES, train, validation, test)
 
 
-def _prepare(builder: IdxBuilder, name: str) -> None:
+def _read_split(source: Any) -> Dataset:
+    examples = source.__getitems__(range(len(source)))  # ten times faster than one by one
+    return Dataset(
+        np.stack([example["image"] for example in examples]),
+        np.array([example["label"] for example in examples], np.int32),
+    )
+
+
+def _prepare(builder: IdxBuilder, name: str, *, downloads: bool) -> None:
     import requests  # comes with TFDS; 0.1 s that only preparing is worth
 
+    logger.info("preparing %s in %s; this happens once", name, builder.data_dir)
+    if not downloads:
+        tfds.disable_progress_bar()  # the rest takes some seconds
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is for results
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; standard output is for results
             builder.download_and_prepare()
     except (requests.RequestException, tfds.download.DownloadError) as error:
         raise UnreachableError(f"{name}: the download from {builder.URL} failed: {error}") from error
@@ -199,6 +209,8 @@ def _prepare(builder: IdxBuilder, name: str) -> None:
         raise DatasetError(f"{name}: what {builder.URL} sent is not the published file: {error}") from error
     except OSError as error:
         raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
+    finally:
+        tfds.enable_progress_bar()
 
 
 def _is_reachable(url: str) -> bool:
@@ -221,7 +233,7 @@ def _is_reachable(url: str) -> bool:
 
 
 def _load_digits() -> Splits:
-    """The 1,797 digits that scikit-learn bundles: 8x8, 17 grey levels, 43 writers (Alpaydin and Kaynak, 1998)."""
+    """The 1,797 digits that scikit-learn bundles: 8x8 in 17 grey levels, by 13 writers (Alpaydin and Kaynak, 1998)."""
     from sklearn.datasets import load_digits  # half a second that only this data set is worth
 
     bunch = load_digits()

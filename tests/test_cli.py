@@ -27,6 +27,19 @@ def test_values_out_of_range_are_wrong_use(python):
     assert result.stderr.decode().strip() == "digitjax.train: error: epochs must be at least 1, found 0"
 
 
+def test_the_fallback_is_announced(python, tmp_path):
+    code = (
+        "import sys; from digitjax import data; data.Mnist.URL = 'http://127.0.0.1:1/'; "
+        f"sys.exit(data.main(['--data-dir', {str(tmp_path)!r}, '--out', {str(tmp_path / 'samples.png')!r}]))"
+    )
+    result = python("-c", code, DIGITJAX_IDX_DIR="")
+    assert result.returncode == 0
+    warning = result.stderr.decode().strip()
+    assert warning.startswith("digitjax.data: mnist is neither prepared")
+    assert warning.count("\n") == 1, "one warning of two lines, and nothing of the libraries'"
+    assert "digits: 1,797 images" in result.stdout.decode()
+
+
 def test_the_package_alone_is_light():
     code = "import sys, digitjax; print(digitjax.__version__, sorted({'jax', 'numpy'} & sys.modules.keys()))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout

@@ -173,6 +173,14 @@ def test_a_faulty_file_leaves_nothing_prepared(tmp_path, idx_dir):
     assert len(load_tiny(tmp_path, idx_dir).test.labels) == 15
 
 
+def test_a_broken_prepared_copy_is_named(tmp_path, idx_dir):
+    load_tiny(tmp_path, idx_dir)
+    (records,) = (tmp_path / "tfds").rglob("*-test.array_record*")
+    records.write_bytes(records.read_bytes()[:100])
+    with pytest.raises(DatasetError, match=r"digitjax_tiny/1\.0\.0 can't be read .*delete that folder"):
+        load_tiny(tmp_path)
+
+
 def test_other_dimensions_are_read(tmp_path):
     path = tmp_path / "labels"
     path.write_bytes(encode(LABELS))
