@@ -203,6 +203,7 @@ class TinyHandler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.server.answered.release()
 
     def log_message(self, *_):
         pass
@@ -213,20 +214,28 @@ class MissingHandler(TinyHandler):
 
     def do_GET(self):
         self.send_error(404)
+        self.server.answered.release()
 
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Starts a server and makes it the tiny data set's home."""
+    """Starts a server, makes it the tiny data set's home, and stops it when all four files were asked for.
+
+    TFDS asks for all at once, and a thread whose server is gone would try again for minutes.
+    """
     servers = []
 
     def start(handler):
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        monkeypatch.setattr(Tiny, "URL", f"http://127.0.0.1:{servers[-1].server_port}/")
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.answered = threading.Semaphore(0)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(Tiny, "URL", f"http://127.0.0.1:{server.server_port}/")
 
     yield start
     for server in servers:
+        for _ in CONTENTS:
+            assert server.answered.acquire(timeout=30)
         server.shutdown()
         server.server_close()
 
