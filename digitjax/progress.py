@@ -23,7 +23,12 @@ class Progress:
         # Where nobody watches, such as in a log, a line every 10 s is enough.
         interval = 0.1 if sys.stderr.isatty() else 10
         self._bar = tqdm(
-            total=steps * config.batch_size, unit="img", unit_scale=True, disable=not show, mininterval=interval
+            total=steps * config.batch_size,
+            unit=" images",
+            unit_scale=True,
+            bar_format="{percentage:3.0f}%|{bar:16}| {remaining} left, {rate_fmt}{postfix}",  # fits into 80 columns
+            disable=not show,
+            mininterval=interval,
         )
 
     def __enter__(self) -> "Progress":
