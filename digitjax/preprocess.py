@@ -37,6 +37,9 @@ WORK_SIZE = 512
 MIN_STROKE, MAX_STROKE = 1.8, 4.4
 FINE_BOX = 4 * BOX
 
+# A rule behind a digit that fills the picture is thinner than this share of the picture.
+RULE_SHARE = 0.03
+
 
 class PreprocessedImage(NamedTuple):
     """What the model gets to see of a picture."""
@@ -72,7 +75,7 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
     Specks are left out, and so is what the rim cuts: a neighbour's stroke, a dark frame, the table beside the page.
     """
-    strokes = find_strokes(ink)
+    strokes = find_strokes(ink, RULE_SHARE * max(ink.shape))
     components, stats = label_components(strokes)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
     if not len(areas):
@@ -108,7 +111,7 @@ def draw_digit(ink: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -
     """
     left, top, right, bottom = ink_box(mask)
     ink, mask = ink[top:bottom, left:right], mask[top:bottom, left:right]
-    full = float(np.percentile(ink[mask], 90))
+    full = max(float(np.percentile(ink[mask], 90)), 1e-6)
     ink = np.where(mask, np.minimum(ink * (255 / full), 255), 0).astype(np.float32)
     return draw_canonical(_adjust_stroke_width(ink))
 
