@@ -12,8 +12,8 @@ from digitjax.ink import find_runs, ink_box, measure_stroke_width
 # A cut through more ink than this, in widths of the stroke, isn't where digits touch: the two sides of a 0 are 2.
 MAX_CUT = 1.8
 
-# What a cut along a shared wall counts for, in widths of the stroke.
-NOTCH_COST = 1.0
+# What a cut along a shared wall counts for, in widths of the stroke: two notches in line are a strong hint.
+NOTCH_COST = 0.2
 
 # Pieces narrower than this, in heights of the row, aren't cut off.
 MIN_PIECE = 0.2

@@ -180,7 +180,8 @@ def _find_lying_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np
     """
     height, width = mask.shape
     rules = np.zeros(mask.shape, bool)
-    if min(height, width) < MIN_RULED_SIZE:
+    rim = int(np.ceil(0.03 * width))
+    if min(height, width) < MIN_RULED_SIZE or not (mask[:, :rim].any() and mask[:, -rim:].any()):
         return rules
     y, x = np.nonzero(mask)
     margin = int(np.ceil(RULE_SLOPES[-1] * width))

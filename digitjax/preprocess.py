@@ -60,7 +60,7 @@ def preprocess_image(image: ImageSource) -> PreprocessedImage:
     picture = load_picture(image, WORK_SIZE)
     if picture.gray.shape == (SIZE, SIZE) and (canonical := _as_canonical(picture.gray)) is not None:
         return PreprocessedImage(canonical, ink_box(canonical > 0))
-    contrast = extract_ink(picture.gray, max(picture.gray.shape) / 2)
+    contrast = extract_ink(picture.gray, max(picture.gray.shape) / 3)
     digit = find_digit(contrast)
     if not digit.any():
         return PreprocessedImage(np.zeros((SIZE, SIZE), np.uint8), None)
