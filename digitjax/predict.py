@@ -1,12 +1,14 @@
-"""Reads the digit in a picture.
+"""Reads the digits in pictures.
 
-    from digitjax.predict import predict_digit
-    prediction = predict_digit("photo.jpg")     # a path, bytes, a file, a PIL image or an array
+    from digitjax.predict import Recognizer, predict_digit
+    prediction = predict_digit("photo.jpg")       # a path, bytes, a file, a PIL image or an array
     prediction.digit, prediction.confidence
+    Recognizer.load().read("sheet.jpg").text      # all digits, one line a row
 
 or
 
     python -m digitjax.predict photo.jpg scans/ --format json
+    python -m digitjax.predict --read sheet.jpg
 """
 
 import csv
@@ -27,6 +29,7 @@ from PIL import Image
 from digitjax import checkpoint, cli, model
 from digitjax.config import DigitjaxError
 from digitjax.preprocess import ImageError, ImageSource, PreprocessedImage, load_gray, preprocess_image
+from digitjax.segment import Candidate, choose_candidates, find_rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +55,24 @@ class Prediction:
             "probabilities": [round(float(p), 6) for p in self.probabilities],
             "box": None if self.box is None else list(self.box),
         }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reading:
+    """All digits of a picture."""
+
+    lines: tuple[tuple[Prediction, ...], ...]
+    """The rows from top to bottom, each from left to right; every digit has its box in the picture."""
+
+    @property
+    def text(self) -> str:
+        """The digits, one line a row."""
+        return "\n".join("".join(str(prediction.digit) for prediction in line) for line in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns text and digits, ready for JSON; each digit names its line, counted from 0."""
+        digits = [{"line": i, **p.to_dict()} for i, line in enumerate(self.lines) for p in line]
+        return {"text": self.text, "digits": digits}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +106,25 @@ class Recognizer:
         """
         return self.predict_preprocessed([preprocess_image(image) for image in images])
 
+    def read(self, image: ImageSource) -> Reading:
+        """Reads all digits of a picture: rows from top to bottom, each from left to right.
+
+        Dots, commas, dashes and what is too low for a digit are skipped; touching digits are taken apart where that
+        lets the network read them best.
+
+        Raises:
+          ImageError: The picture can't be read.
+        """
+        rows = find_rows(image)
+        predictions = iter(self.predict_preprocessed([c.image for row in rows for c in row.candidates]))
+        lines = []
+        for row in rows:
+            row_predictions = [next(predictions) for _ in row.candidates]
+            scores = [_score(c, p) for c, p in zip(row.candidates, row_predictions, strict=True)]
+            if line := tuple(row_predictions[i] for i in choose_candidates(row, scores)):
+                lines.append(line)
+        return Reading(tuple(lines))
+
     def predict_preprocessed(self, images: Sequence[PreprocessedImage]) -> list[Prediction]:
         """Reads what `preprocess_image` returned."""
         if not images:
@@ -100,6 +140,26 @@ def _to_prediction(image: PreprocessedImage, probs: Float32[np.ndarray, "10"]) -
         return Prediction(None, 0.0, np.full_like(probs, 1 / len(probs)), None, image.canonical)
     digit = int(probs.argmax())
     return Prediction(digit, float(probs[digit]), probs, image.box, image.canonical)
+
+
+# The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.
+LOG_ASPECTS = (
+    (-0.11, 0.20), (-0.94, 0.45), (-0.07, 0.22), (-0.24, 0.21), (-0.24, 0.21),
+    (-0.07, 0.26), (-0.33, 0.22), (-0.27, 0.21), (-0.28, 0.22), (-0.40, 0.20),
+)  # fmt: skip
+
+# Other people write narrower than MNIST's did; what is wider is likely more than one digit.
+NARROW_TOLERANCE, WIDE_TOLERANCE = 2.0, 1.0
+
+
+def _score(candidate: Candidate, prediction: Prediction) -> float:
+    """How well a candidate reads as one digit: the log-probability of its cuts, of its looks and of its shape."""
+    if prediction.digit is None:
+        return -np.inf
+    mean, deviation = LOG_ASPECTS[prediction.digit]
+    excess = (np.log(candidate.aspect) - mean) / deviation
+    shape = -0.5 * (excess / (WIDE_TOLERANCE if excess > 0 else NARROW_TOLERANCE)) ** 2
+    return candidate.log_prior + float(np.log(max(prediction.confidence, 1e-6)) + max(shape, -8.0))
 
 
 @functools.cache
@@ -126,7 +186,7 @@ MAX_SHOWN = 20
 
 STDIN = "-"
 
-Result = Prediction | ImageError
+Result = Prediction | Reading | ImageError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,6 +199,8 @@ class PredictArguments(cli.Arguments):
     """How results are printed; json is one object a line."""
     checkpoint: Path | None = None
     """A training run's folder (default: the weights that ship)."""
+    read: bool = False
+    """Read all digits of each picture, row by row, instead of one a picture."""
     show: Path | None = None
     """Also draw the first 20 pictures, what the model sees of them and the probabilities, into this PNG."""
 
@@ -147,14 +209,17 @@ def predict(args: PredictArguments) -> int:
     """Prints a result for every input, in order; what can't be read gets its error instead."""
     if not args.paths:
         raise DigitjaxError("no pictures given: name files, folders, or - for standard input")
+    if args.read and (args.show or args.format == "csv"):
+        raise DigitjaxError("--read goes with --format text or json, and without --show")
     recognizer = Recognizer.load(args.checkpoint)
+    predict_chunk = _read_chunk if args.read else _predict_chunk
     write = {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format]
     if args.format == "csv":
         csv.writer(sys.stdout).writerow(CSV_COLUMNS)
     num_failed, shown = 0, list[tuple[str, Any, Prediction]]()
     inputs = _expand(args.paths)
     while chunk := list(itertools.islice(inputs, CHUNK)):
-        for (name, source), result in zip(chunk, _predict_chunk(recognizer, chunk), strict=True):
+        for (name, source), result in zip(chunk, predict_chunk(recognizer, chunk), strict=True):
             write(name, result)
             num_failed += isinstance(result, ImageError)
             if isinstance(result, Prediction) and args.show and len(shown) < MAX_SHOWN:
@@ -190,6 +255,17 @@ def _predict_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSourc
     return [image if isinstance(image, ImageError) else next(predictions) for image in preprocessed]
 
 
+def _read_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSource | ImageError]]) -> list[Result]:
+    return [_try_read(recognizer, source) for _, source in chunk]
+
+
+def _try_read(recognizer: Recognizer, source: ImageSource | ImageError) -> Result:
+    try:
+        return source if isinstance(source, ImageError) else recognizer.read(source)
+    except ImageError as error:
+        return error
+
+
 def _try_preprocess(source: ImageSource | ImageError) -> PreprocessedImage | ImageError:
     try:
         return source if isinstance(source, ImageError) else preprocess_image(source)
@@ -200,6 +276,8 @@ def _try_preprocess(source: ImageSource | ImageError) -> PreprocessedImage | Ima
 def _write_text(name: str, result: Result) -> None:
     if isinstance(result, ImageError):
         print(result if name != STDIN else f"standard input: {result}", file=sys.stderr)
+    elif isinstance(result, Reading):
+        print(result.text)
     elif result.digit is None:
         print(f"{name}: no digit (blank)")
     else:
@@ -217,7 +295,7 @@ CSV_COLUMNS = (
 
 
 def _write_csv(name: str, result: Result) -> None:
-    if isinstance(result, ImageError):
+    if not isinstance(result, Prediction):
         row = [name, *[""] * (len(CSV_COLUMNS) - 2), str(result)]
     else:
         fields = result.to_dict()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from digitjax.ink import measure_stroke_width
 from digitjax.preprocess import ImageError, draw_canonical, load_gray, preprocess_image
 
 # Seven as bytes in every container that a user may have; the picture is the same.
@@ -172,6 +173,68 @@ def test_noise_and_specks_dont_matter(seven):
     noisy = seven + rng.normal(0, 4, seven.shape)
     noisy[110:112, 5:7] = 30
     assert same_drawing(preprocess_image(noisy.clip(0, 255)).canonical, preprocess_image(seven).canonical)
+
+
+# ---------------------------------------------------------------- what people's pictures have around the ink
+
+
+def large_seven(pen=27):
+    """A 7 on white, uint8 [360, 300]: room for shadows and rules."""
+    paper = Image.new("L", (300, 360), 255)
+    ImageDraw.Draw(paper).line([(75, 75), (225, 75), (126, 300)], fill=0, width=pen, joint="curve")
+    return np.asarray(paper)
+
+
+def in_shadow(picture):
+    light = np.where(np.arange(picture.shape[1]) < 120, 0.45, 1.0)
+    soft = np.convolve(np.pad(light, 40, mode="edge"), np.full(81, 1 / 81), "valid")
+    return 230 * soft * (0.25 + 0.75 * picture / 255)
+
+
+def in_a_dark_corner(picture):
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    return (235 - 0.3 * x - 0.2 * y) * (0.25 + 0.75 * picture / 255)
+
+
+def on_squared_paper(picture):
+    paper = picture.astype(float)
+    paper[15::60], paper[:, 25::60] = np.minimum(paper[15::60], 120), np.minimum(paper[:, 25::60], 120)
+    return paper
+
+
+def beside_a_neighbour(picture):
+    paper = picture.copy()
+    paper[100:180, :20] = 0
+    return paper
+
+
+@pytest.mark.parametrize("change", [in_shadow, in_a_dark_corner, on_squared_paper, beside_a_neighbour])
+@pytest.mark.parametrize("light_ink", [False, True])
+def test_surroundings_dont_matter(change, light_ink):
+    picture = change(large_seven())
+    result = preprocess_image(255 - picture if light_ink else picture)
+    assert same_drawing(result.canonical, preprocess_image(large_seven()).canonical)
+
+
+def test_parts_stay_together():
+    broken = large_seven().copy()
+    broken[100:120] = 255
+    assert preprocess_image(broken).box == pytest.approx(preprocess_image(large_seven()).box, abs=1)
+
+
+@pytest.mark.parametrize("pen", [1, 3, 60])
+def test_strokes_get_mnists_width(pen):
+    width = measure_stroke_width(preprocess_image(large_seven(pen)).canonical > 127)
+    assert 1.3 < width < 5.5
+
+
+@pytest.mark.parametrize(
+    ("ink", "ground"), [((255, 240, 0), (255, 255, 255)), ((0, 0, 255), (0, 0, 0)), ((200, 0, 0), (0, 110, 0))]
+)
+def test_color_tells_ink_where_gray_cant(seven, ink, ground):
+    share = seven[..., None] / 255
+    picture = (np.array(ground) * share + np.array(ink) * (1 - share)).astype(np.uint8)
+    assert same_drawing(preprocess_image(picture).canonical, preprocess_image(seven).canonical)
 
 
 # ---------------------------------------------------------------- no ink

@@ -1,0 +1,233 @@
+"""Which pixels of a picture are ink: brightness -> how much each pixel stands out from the ground around it.
+
+A page is rarely one brightness: a hand throws a shadow, a lamp stands on one side, the table shows behind the page. So
+the ground is estimated around each pixel; the strokes are what is narrow and differs from it.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+# The ground is smooth: 128 pixels show all of it.
+GROUND_SIZE = 128
+
+# Ink fainter than this against its ground, on a scale of 255, is taken for noise of the camera or of JPEG.
+MIN_CONTRAST = 24.0
+
+# Strokes are narrower than this share of a picture of one digit; MNIST's thickest 2 % are 0.25 of their box.
+STROKE_SHARE = 0.2
+
+# At least this share of a stroke is above Otsu's threshold; most of it is, unless the stroke is hair-thin.
+STRONG_SHARE = 0.15
+
+# A printed rule crosses at least this share of the page, at up to three degrees.
+RULE_LENGTH = 0.8
+RULE_SLOPES = np.linspace(-0.05, 0.05, 21)
+
+# In a smaller picture a rule can't be told from a straight stroke.
+MIN_RULED_SIZE = 40
+
+
+# ---------------------------------------------------------------- from brightness to contrast
+
+
+def extract_ink(
+    gray: Float32[np.ndarray, "h w"],
+    window: float,
+    *,
+    ground_size: int = GROUND_SIZE,
+    stroke_share: float = STROKE_SHARE,
+    rim_weight: float = 1.0,
+) -> Float32[np.ndarray, "h w"]:
+    """Returns how much each pixel stands out from its ground, 0 to 255, for dark ink and for light ink alike.
+
+    Args:
+      gray: Brightness, 0 to 255.
+      window: How far the ground is looked for, in pixels: more than the width of the thickest stroke, and for even
+        light the more the better; what is wider than this, such as a table beside the page, is ground itself.
+      ground_size: The ground is estimated on a version of the picture no larger than this.
+      stroke_share: Strokes are narrower than this share of the picture.
+      rim_weight: How far the rim is trusted to be ground: less where a table may show around the page.
+    """
+    height, width = gray.shape
+    scale = min(1.0, ground_size / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    if is_light_ink(small, stroke_share, rim_weight):
+        gray, small = 255 - gray, 255 - small
+    closed = _close(small, window * scale)
+    even = _smooth_ground(small, closed)
+    if scale < 1:
+        closed, even = (cv2.resize(ground, (width, height)) for ground in (closed, even))
+    # Closing is wrong where light falls off towards the rim, smoothing at the edge of the page: ink is what both see.
+    return np.maximum(np.minimum(closed, even) - gray, 0)
+
+
+def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_SHARE, rim_weight: float = 1.0) -> bool:
+    """Whether the ink is lighter than the ground.
+
+    Two witnesses vote, each from -1 (dark ink) to 1: what differs from the rim's median, which can't be fooled by a
+    tight frame, and what is narrow, which can't be fooled by shadows. Squares let ink, which is strong and small,
+    outweigh shading, which is weak and wide.
+    """
+    rim = np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
+    ground = np.float32(np.median(rim))
+    witnesses = [
+        (rim_weight, np.maximum(gray - ground, 0), np.maximum(ground - gray, 0)),
+        (1.0, *_find_narrow(gray, stroke_share * max(gray.shape))),
+    ]
+    votes = 0.0
+    for weight, lighter, darker in witnesses:
+        light, dark = float((lighter**2).sum()), float((darker**2).sum())
+        votes += weight * (light - dark) / max(light + dark, 1e-6)
+    return votes > 0
+
+
+def _find_narrow(
+    gray: Float32[np.ndarray, "h w"], widest: float
+) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+    """Returns what is narrow and light, and what is narrow and dark: as narrow as the strokes.
+
+    A window that is wider than the gaps between strokes takes these for ink of the other polarity; so it is the
+    smallest that shows half of the contrast that the widest shows.
+    """
+    gray = cv2.GaussianBlur(gray, (0, 0), 1)  # the steps of a slanted edge are narrow too
+    strengths = []
+    windows = [window for window in (3, 5, 9, 17, 33, 65) if window < min(widest, *gray.shape)] or [3]
+    for window in windows:
+        lighter, darker = gray + _close(-gray, window), _close(gray, window) - gray
+        strengths.append((float(np.percentile(np.maximum(lighter, darker), 99.8)), lighter, darker))
+    return next((light, dark) for strength, light, dark in strengths if strength >= 0.5 * strengths[-1][0])
+
+
+def _close(gray: Float32[np.ndarray, "h w"], window: float) -> Float32[np.ndarray, "h w"]:
+    """Fills what is darker than its surroundings and narrower than the window (grey closing)."""
+    side = 2 * max(1, round(window / 2)) + 1
+    return cv2.morphologyEx(gray, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+
+
+def _smooth_ground(gray: Float32[np.ndarray, "h w"], closed: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Averages the brightness of what is no ink around each pixel, by a Gaussian over an eighth of the picture."""
+    ink = closed - gray
+    bare = (ink <= max(otsu(ink) / 2, MIN_CONTRAST / 2)).astype(np.float32)
+    bare = cv2.erode(bare, np.ones((3, 3), np.uint8))
+    if not bare.any():
+        return closed
+    sigma = max(gray.shape) / 8
+    weight = cv2.GaussianBlur(bare, (0, 0), sigma)
+    # Where all is ink for far around, closing knows better.
+    return (cv2.GaussianBlur(gray * bare, (0, 0), sigma) + 1e-3 * closed) / (weight + 1e-3)
+
+
+def otsu(ink: Float32[np.ndarray, "h w"]) -> float:
+    """Returns Otsu's threshold (IEEE Trans. SMC 9, 1979) between ground and ink, on the scale of the ink."""
+    strongest = max(float(ink.max()), 1e-6)
+    threshold, _ = cv2.threshold(
+        (ink * (255 / strongest)).astype(np.uint8), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU
+    )
+    return max(float(threshold), 25.0) * strongest / 255  # of two clean levels it names the lower one, not the middle
+
+
+# ---------------------------------------------------------------- from contrast to strokes
+
+
+def find_strokes(ink: Float32[np.ndarray, "h w"], thickest_rule: float) -> Bool[np.ndarray, "h w"]:
+    """Marks the pixels of strokes, their soft edges included; rules and patterns of the paper are left out.
+
+    Hysteresis as in Canny's edge detector: a stroke reaches as far as half of Otsu's threshold, and holds a share of
+    pixels above it; grain and patterns hold few.
+
+    Args:
+      ink: How much each pixel stands out from its ground, 0 to 255.
+      thickest_rule: Straight lines across the whole page up to this thickness, in pixels, are the paper's.
+    """
+    if float(ink.max(initial=0)) < MIN_CONTRAST:
+        return np.zeros(ink.shape, bool)
+    threshold = otsu(ink)
+    mask = remove_rules(ink > threshold / 2, thickest_rule)
+    components, stats = label_components(mask)
+    num_strong = np.bincount(components[mask & (ink > threshold)], minlength=len(stats))
+    strokes = num_strong > STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]
+    strokes[0] = False
+    return strokes[components]
+
+
+def label_components(mask: Bool[np.ndarray, "h w"]) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
+    """Returns the number of each pixel's component, 0 for ground, and of each its left, top, width, height and area."""
+    _, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return components, stats
+
+
+def remove_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"]:
+    """Takes out straight lines across the whole page, lying or standing, and leaves the strokes that cross them."""
+    height, width = mask.shape
+    rules = np.zeros(mask.shape, bool)
+    # Across the short side of a strip a stroke is as long as a rule.
+    if width >= 0.75 * height:
+        rules |= _find_lying_rules(mask, thickest)
+    if height >= 0.75 * width:
+        rules |= _find_lying_rules(np.ascontiguousarray(mask.T), thickest).T
+    if not rules.any():
+        return mask
+    rest = mask & ~rules
+    return rest if rest.sum() > 0.02 * mask.sum() else mask
+
+
+def _find_lying_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"]:
+    """Marks rules from left to right, on a page that may be turned by up to three degrees.
+
+    The slope is the one along which ink gathers in the fewest rows (a Radon transform of a few angles).
+    """
+    height, width = mask.shape
+    rules = np.zeros(mask.shape, bool)
+    rim = int(np.ceil(0.03 * width))
+    if min(height, width) < MIN_RULED_SIZE or not (mask[:, :rim].any() and mask[:, -rim:].any()):
+        return rules
+    y, x = np.nonzero(mask)
+    margin = int(np.ceil(RULE_SLOPES[-1] * width))
+    best_rows, best_counts, best_sharpness = y, np.zeros(0), 0.0
+    for slope in RULE_SLOPES:
+        rows = np.rint(y - slope * (x - width / 2)).astype(np.int64) + margin
+        counts = np.bincount(rows, minlength=height + 2 * margin) / width
+        if (sharpness := float((counts**4).sum())) > best_sharpness:
+            best_rows, best_counts, best_sharpness = rows, counts, sharpness
+    rims = (x < 0.03 * width) | (x >= 0.97 * width)
+    for first, last in find_runs(best_counts >= 0.75 * RULE_LENGTH):
+        # A digit's stroke ends inside the picture.
+        at_rims = x[rims & (best_rows >= first) & (best_rows < last)]
+        through = len(at_rims) > 0 and at_rims.min() < 0.03 * width and at_rims.max() >= 0.97 * width
+        if through and best_counts[first:last].max() >= RULE_LENGTH and last - first <= thickest:
+            band = (best_rows >= first - 1) & (best_rows < last + 1)
+            rule = np.zeros(mask.shape, bool)
+            rule[y[band], x[band]] = True
+            # A stroke that crosses a rule makes a column of ink taller than the rule.
+            column = np.ones((2 * (last - first) + 2, 1), np.uint8)
+            rules |= rule & (cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, column) == 0)
+    return rules
+
+
+def find_runs(marked: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
+    """Returns the first and the last place, the latter exclusive, of each run of marked places."""
+    edges = np.flatnonzero(np.diff(np.pad(marked.astype(np.int8), 1)))
+    return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
+
+
+# ---------------------------------------------------------------- the width of strokes
+
+
+def measure_stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
+    """Returns the mean width of the strokes in pixels: four times the mean distance to the edge, as in a strip."""
+    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    # The distance is to the middle of the nearest pixel of ground, half a pixel further than the edge.
+    return 4 * float(distance[distance > 0].mean() - 0.5) if mask.any() else 0.0
+
+
+def ink_box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
+    """Returns left, top, right and bottom of what is marked, the last two exclusive; there must be some."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def disk(diameter: int) -> UInt8[np.ndarray, "d d"]:
+    """Returns a round brush for dilating and eroding."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
