@@ -76,7 +76,7 @@ def _find_notches(part: Bool[np.ndarray, "h w"], row_height: float) -> list[tupl
     upper = np.where(part.any(axis=0), part.argmax(axis=0), height)
     lower = np.where(part.any(axis=0), part[::-1].argmax(axis=0), height)
     top_notches, bottom_notches = (_find_peaks(outline, row_height) for outline in (upper, lower))
-    cuts: list[tuple[Int[np.ndarray, h], float]] = []
+    cuts = list[tuple[Int[np.ndarray, "h"], float]]()
     for top in top_notches:
         bottom = min(bottom_notches, key=lambda column: abs(column - top), default=None)
         if bottom is None or abs(bottom - top) > 0.35 * row_height:

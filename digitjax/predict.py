@@ -17,9 +17,9 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 import tyro
@@ -148,7 +148,8 @@ LOG_ASPECTS = (
     (-0.07, 0.26), (-0.33, 0.22), (-0.27, 0.21), (-0.28, 0.22), (-0.40, 0.20),
 )  # fmt: skip
 
-# Other people write narrower than MNIST's did; what is wider is likely more than one digit.
+# Other people write narrower than MNIST's did; what is wider is likely more than one digit. Chosen by
+# `benchmarks/composed.py --fit`.
 NARROW_TOLERANCE, WIDE_TOLERANCE = 2.0, 1.0
 
 
@@ -248,7 +249,7 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
 
 def _predict_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSource | ImageError]]) -> list[Result]:
     """Reads a chunk in one pass; a picture that can't be read leaves the others alone."""
-    preprocessed = [_try_preprocess(source) for _, source in chunk]
+    preprocessed = [_attempt(preprocess_image, source) for _, source in chunk]
     predictions = iter(
         recognizer.predict_preprocessed([image for image in preprocessed if not isinstance(image, ImageError)])
     )
@@ -256,19 +257,15 @@ def _predict_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSourc
 
 
 def _read_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSource | ImageError]]) -> list[Result]:
-    return [_try_read(recognizer, source) for _, source in chunk]
+    return [_attempt(recognizer.read, source) for _, source in chunk]
 
 
-def _try_read(recognizer: Recognizer, source: ImageSource | ImageError) -> Result:
+_T = TypeVar("_T")
+
+
+def _attempt(function: Callable[[ImageSource], _T], source: ImageSource | ImageError) -> _T | ImageError:
     try:
-        return source if isinstance(source, ImageError) else recognizer.read(source)
-    except ImageError as error:
-        return error
-
-
-def _try_preprocess(source: ImageSource | ImageError) -> PreprocessedImage | ImageError:
-    try:
-        return source if isinstance(source, ImageError) else preprocess_image(source)
+        return source if isinstance(source, ImageError) else function(source)
     except ImageError as error:
         return error
 
@@ -305,9 +302,7 @@ def _write_csv(name: str, result: Result) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.predict`."""
-    return cli.run(
-        predict, PredictArguments, argv, module="digitjax.predict", about="Reads the digits in pictures, one a picture."
-    )
+    return cli.run(predict, PredictArguments, argv, module="digitjax.predict", about="Reads the digits in pictures.")
 
 
 if __name__ == "__main__":
