@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float32, Int
 from digitjax.ink import find_runs, ink_box, measure_stroke_width
 
 # A cut through more ink than this, in widths of the stroke, isn't where digits touch: the two sides of a 0 are 2.
-MAX_CUT = 1.8
+# Chosen by `benchmarks/composed.py --fit`.
+MAX_CUT = 1.3
 
 # What a cut along a shared wall counts for, in widths of the stroke: two notches in line are a strong hint.
 NOTCH_COST = 0.2

@@ -11,14 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from digitjax.ink import (
-    disk,
-    extract_ink,
-    find_strokes,
-    ink_box,
-    label_components,
-    measure_stroke_width,
-)
+from digitjax.ink import disk, extract_ink, find_strokes, ink_box, label_components, measure_stroke_width
 from digitjax.picture import ImageError, ImageSource, load_gray, load_picture
 
 __all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "load_gray", "preprocess_image"]
