@@ -73,6 +73,8 @@ def save_weights(folder: Path, variables: Variables) -> None:
     """Writes the weights into a run's folder, in place of earlier ones."""
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder.absolute() / WEIGHTS_NAME, jax.device_get(variables), force=True)
+    # Orbax needs it on object stores alone, and writes the absolute path into it, which is nobody's business.
+    (folder / WEIGHTS_NAME / "commit_success.txt").unlink(missing_ok=True)
 
 
 def load_model(folder: Path) -> TrainedModel:

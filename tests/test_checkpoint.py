@@ -34,6 +34,17 @@ def test_a_model_comes_back(tmp_path):
     assert_same_trees(trained.variables, variables)
 
 
+def test_weights_name_no_folder_of_this_machine(tmp_path):
+    checkpoint.save_config(tmp_path, CONFIG)
+    checkpoint.save_weights(tmp_path, model.init_variables(model.create_model("mlp"), jax.random.key(0)))
+    for folder in (tmp_path, checkpoint.default_checkpoint()):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                content = path.read_bytes()
+                assert str(tmp_path).encode() not in content
+                assert str(checkpoint.default_checkpoint()).encode() not in content
+
+
 def test_saving_again_replaces(tmp_path):
     network = model.create_model("mlp")
     checkpoint.save_config(tmp_path, CONFIG)
