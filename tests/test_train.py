@@ -14,7 +14,7 @@ import optax
 import pytest
 from conftest import TINY_RUN
 
-from digitjax import checkpoint, train
+from digitjax import checkpoint, layers, train
 from digitjax.config import AugmentConfig, TrainConfig
 from digitjax.idx import Dataset
 
@@ -72,17 +72,28 @@ def test_micro_batches_divide_the_batch(batch_size, micro_batches):
     assert train._num_micro_batches(batch_size) == micro_batches
 
 
-def test_micro_batches_make_the_same_step(digits, monkeypatch):
+@pytest.mark.parametrize("change", ["larger micro-batches", "no CPU"])
+def test_however_computed_a_step_is_the_same(digits, monkeypatch, change):
     order = train.draw_order(0, 0, n=len(digits.train.labels), steps=5, batch_size=64)
     config = replace(CONFIG, model="cnn-16-8", learning_rate=1e-2, schedule="constant")
-    states = []
-    for micro_batch in (32, 64):
-        monkeypatch.setattr(train, "CPU_MICRO_BATCH", micro_batch)
-        step = jax.jit(train.train_step.__wrapped__, static_argnames=("config", "num_steps"))
+    batches = on_device(digits.train, order)
+    states, programs = [], set()
+    for changed in (False, True):
+        if changed and change == "no CPU":
+            monkeypatch.setattr(layers, "on_cpu", lambda: False)
+        elif changed:
+            monkeypatch.setattr(train, "CPU_MICRO_BATCH", 64)
+
+        @jax.jit  # of a new function, or JAX would take the program that it traced before
+        def step(state):
+            return train.train_step.__wrapped__(state, batches, config=config, num_steps=5)
+
         state = train.create_state(config, 5)
+        programs.add(str(jax.make_jaxpr(step)(state)))
         for _ in range(3):
-            state = step(state, on_device(digits.train, order), config=config, num_steps=5)
+            state = step(state)
         states.append(state)
+    assert len(programs) == 2
     assert states[0].metrics.num_correct == states[1].metrics.num_correct
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), states[0].params, states[1].params)
 
