@@ -45,8 +45,8 @@ MAX_WIDTH = 1.35
 MAX_LENGTH = 3.0
 
 # Log-probabilities that a digit ends in a cut, for each width of the stroke that is cut; that it goes on past a gap;
-# and that it is low as a dash, or that cutting breaks it in parts. The best of those that
-# `benchmarks/composed.py --fit` tries on composed numbers, whose neighbours read at most 2 % fewer.
+# and that it is low as a dash, or that cutting breaks it in parts. For the first,
+# `benchmarks/composed.py --fit` finds no better value; the second makes no difference there; the third is a judgement.
 LOG_CUT, LOG_BRIDGED, LOG_ODD = -1.0, -3.0, -6.0
 
 # Log-probability that a low piece is no digit; twice that for a narrow one.
