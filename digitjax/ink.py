@@ -6,7 +6,7 @@ the ground is estimated around each pixel; the strokes are what is narrow and di
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, Shaped, UInt8
 
 # The ground is smooth: 128 pixels show all of it.
 GROUND_SIZE = 128
@@ -70,8 +70,7 @@ def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_
     tight frame, and what is narrow, which can't be fooled by shadows. Squares let ink, which is strong and small,
     outweigh shading, which is weak and wide.
     """
-    rim = np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
-    ground = np.float32(np.median(rim))
+    ground = np.float32(np.median(rim_pixels(gray)))
     witnesses = [
         (rim_weight, np.maximum(gray - ground, 0), np.maximum(ground - gray, 0)),
         (1.0, *_find_narrow(gray, stroke_share * max(gray.shape))),
@@ -220,6 +219,11 @@ def measure_stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
     distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     # The distance is to the middle of the nearest pixel of ground, half a pixel further than the edge.
     return 4 * float(distance[distance > 0].mean() - 0.5) if mask.any() else 0.0
+
+
+def rim_pixels(image: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "n"]:
+    """Returns the outermost pixels of an image."""
+    return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
 
 
 def ink_box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from digitjax.ink import disk, extract_ink, find_strokes, ink_box, label_components, measure_stroke_width
+from digitjax.ink import disk, extract_ink, find_strokes, ink_box, label_components, measure_stroke_width, rim_pixels
 from digitjax.picture import ImageError, ImageSource, load_gray, load_picture
 
 __all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "load_gray", "preprocess_image"]
@@ -152,8 +152,7 @@ def _placement(small: Float32[np.ndarray, "h w"], axis: int) -> int:
 
 def _as_canonical(gray: Float32[np.ndarray, "28 28"]) -> UInt8[np.ndarray, "28 28"] | None:
     """Returns a 28x28 image that is drawn as MNIST draws: even ground, box of 20x20, centre of mass in the middle."""
-    rim = np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
-    ground = np.float32(np.median(rim))
+    ground = np.float32(np.median(rim_pixels(gray)))
     darker, lighter = np.maximum(ground - gray, 0), np.maximum(gray - ground, 0)
     ink = darker if darker.sum() > lighter.sum() else lighter
     if ink.max() < 128:

@@ -1,6 +1,5 @@
 """Shows how a training run goes."""
 
-import math
 import sys
 
 from jaxtyping import Array, Float, Int32
@@ -16,14 +15,13 @@ class Progress:
     # Reading the metrics waits for the device, so it isn't done at every step.
     STEPS_BETWEEN = 20
 
-    def __init__(self, num_examples: int, config: TrainConfig, show: bool) -> None:
+    def __init__(self, num_steps: int, config: TrainConfig, show: bool) -> None:
         self._batch_size = config.batch_size
         self._epochs = config.epochs
-        steps = config.epochs * math.ceil(num_examples / config.batch_size)
         # Where nobody watches, such as in a log, a line every 10 s is enough.
         interval = 0.1 if sys.stderr.isatty() else 10
         self._bar = tqdm(
-            total=steps * config.batch_size,
+            total=num_steps * config.batch_size,
             unit=" images",
             unit_scale=True,
             bar_format="{percentage:3.0f}%|{bar:16}| {remaining} left, {rate_fmt}{postfix}",  # fits into 80 columns

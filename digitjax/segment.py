@@ -22,6 +22,7 @@ from digitjax.ink import (
     measure_stroke_width,
     otsu,
     remove_rules,
+    rim_pixels,
 )
 from digitjax.picture import Picture, load_picture
 from digitjax.preprocess import ImageSource, PreprocessedImage, draw_digit
@@ -116,8 +117,7 @@ def _drop_surroundings(ink: Float32[np.ndarray, "h w"], thickest_rule: float) ->
     unruled = remove_rules(mask, thickest_rule)
     ink = np.where(mask & ~unruled, 0, ink).astype(np.float32)
     components, stats = label_components(unruled)
-    rim = np.concatenate([components[0], components[-1], components[1:-1, 0], components[1:-1, -1]])
-    contact = np.bincount(rim, minlength=len(stats))
+    contact = np.bincount(rim_pixels(components), minlength=len(stats))
     longer = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
     along = (contact > 0.4 * longer) & (longer > 0.5 * max(ink.shape))
     along[0] = False

@@ -239,7 +239,11 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
     num_steps = config.epochs * steps_per_epoch
     images, labels = jnp.asarray(splits.train.images), jnp.asarray(splits.train.labels)
     state, history = create_state(config, num_steps), list[Record]()
-    with RunCheckpoints(out) as checkpoints, _catch_signals() as stop, Progress(n, config, show_progress) as progress:
+    with (
+        RunCheckpoints(out) as checkpoints,
+        _catch_signals() as stop,
+        Progress(num_steps, config, show_progress) as progress,
+    ):
         if checkpoints.latest_step() is not None:
             restored, history = checkpoints.restore(state)
             state = jax.tree.map(jnp.asarray, restored)
