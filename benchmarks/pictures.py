@@ -1,10 +1,11 @@
 """Accuracy on labelled pictures, by kind.
 
-python benchmarks/pictures.py digits/labels.csv lines/labels.csv
+python benchmarks/pictures.py digits/labels.csv lines/labels.csv nondigits/labels.csv
 
 Each table has the columns file (relative to the table's folder), label and kind. A label of one digit is compared with
 what `predict_digit` reads; one of several digits, or with rows joined by |, must be read exactly by `read`. An empty
-label stands for a picture without a digit.
+label stands for a picture without a digit, which must be refused. `refused` counts the pictures in which no digit was
+found; a digit that is refused isn't right.
 """
 
 import csv
@@ -12,20 +13,30 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from sklearn.metrics import roc_auc_score
 
 from digitjax.predict import Recognizer
 from digitjax.preprocess import ImageError
 
 
-def read_picture(recognizer: Recognizer, path: Path, label: str) -> str:
-    """Returns what the picture is read as, written as labels are."""
+class Answer(NamedTuple):
+    """What a picture is read as."""
+
+    text: str  # written as labels are
+    is_digit_score: float | None  # of a picture that should hold one digit or none
+
+
+def read_picture(recognizer: Recognizer, path: Path, label: str) -> Answer:
+    """Reads a picture as one of several digits, or of one or none, as its label says."""
     try:
         if len(label) > 1:
-            return recognizer.read(path).text.replace("\n", "|")
-        digit = recognizer.predict_digit(path).digit
+            return Answer(recognizer.read(path).text.replace("\n", "|"), None)
+        prediction = recognizer.predict_digit(path)
     except ImageError as error:
-        return f"({error})"
-    return "" if digit is None else str(digit)
+        return Answer(f"({error})", None)
+    return Answer("" if prediction.digit is None else str(prediction.digit), prediction.is_digit_score)
 
 
 def main(tables: Sequence[str]) -> int:
@@ -34,20 +45,29 @@ def main(tables: Sequence[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     recognizer = Recognizer.load()
-    num_right, num_all = Counter[str](), Counter[str]()
+    num_all, num_right, num_refused = Counter[str](), Counter[str](), Counter[str]()
+    scores: dict[bool, list[float]] = {True: [], False: []}  # by whether there is a digit
     for table in map(Path, tables):
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            answer = read_picture(recognizer, table.parent / row["file"], row["label"])
-            for kind in (row["kind"], "all"):
+            label = row["label"]
+            text, score = read_picture(recognizer, table.parent / row["file"], label)
+            for kind in (row["kind"], f"{table.parent.name}, all"):
                 num_all[kind] += 1
-                num_right[kind] += answer == row["label"]
-            if answer != row["label"]:
-                print(f"{row['file']}: {row['label'] or 'no digit'} read as {answer or 'no digit'}")
-    print(f"\n{'kind':<16}{'right':>8}{'pictures':>10}{'accuracy':>10}")
-    for kind in sorted(num_all, key=lambda kind: (kind == "all", kind)):
-        print(f"{kind:<16}{num_right[kind]:>8}{num_all[kind]:>10}{num_right[kind] / num_all[kind]:>10.1%}")
+                num_right[kind] += text == label
+                num_refused[kind] += not text
+            if score is not None:
+                scores[label != ""].append(score)
+            if text != label:
+                print(f"{row['file']}: {label or 'no digit'} read as {text or 'no digit'}")
+    print(f"\n{'kind':<28}{'pictures':>10}{'right':>8}{'accuracy':>10}{'refused':>9}")
+    for kind in num_all:
+        accuracy = num_right[kind] / num_all[kind]
+        print(f"{kind:<28}{num_all[kind]:>10}{num_right[kind]:>8}{accuracy:>10.1%}{num_refused[kind]:>9}")
+    if all(scores.values()):
+        is_digit = [True] * len(scores[True]) + [False] * len(scores[False])
+        print(f"\nAUROC of is_digit_score: {roc_auc_score(is_digit, scores[True] + scores[False]):.4f}")
     return 0
 
 

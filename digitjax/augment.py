@@ -1,5 +1,7 @@
 """Random changes of training images, on the device, jit-able, decided by a key."""
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
@@ -10,22 +12,55 @@ from digitjax.config import AugmentConfig
 SIZE = 28
 CENTER = (SIZE - 1) / 2
 
+# Nodes of the grid of elastic displacements, in y and in x: a bend is about as long as a stroke.
+ELASTIC_NODES = 5
+
 
 def augment_images(
     key: Key[Array, ""], images: UInt8[Array, "n 28 28 1"], config: AugmentConfig
 ) -> Float[Array, "n 28 28 1"]:
-    """Turns, scales, slants and shifts each image about its centre, each by its own random amounts.
+    """Changes the strokes of each image, bends it, and turns, scales, slants and shifts it about its centre.
 
     Args:
-      key: Decides all amounts; the same key gives the same images.
+      key: Decides all amounts, which are each image's own; the same key gives the same images.
       images: Light ink on a dark ground; what comes in from outside the picture is dark.
       config: The limits, see `AugmentConfig`. With all limits 0 the images come back as they are.
 
     Returns:
       The images on the same scale, 0 to 255, as float32: bilinear sampling makes values between the whole ones.
     """
-    matrices, shifts = _draw_affine(key, images.shape[0], config)
-    return jax.vmap(_sample)(images, matrices, shifts)
+    affine_key, elastic_key, stroke_key = jax.random.split(key, 3)
+    n = images.shape[0]
+    matrices, shifts = _draw_affine(affine_key, n, config)
+    inks = images[..., 0].astype(jnp.float32)
+    if config.stroke_pixels:
+        amounts = jax.random.uniform(stroke_key, (n,), minval=-config.stroke_pixels, maxval=config.stroke_pixels)
+        inks = _change_strokes(inks, amounts)
+    places = jnp.stack(jnp.meshgrid(jnp.arange(SIZE), jnp.arange(SIZE), indexing="ij")) - CENTER  # [2, 28, 28]
+    places = jnp.einsum("nij,njyx->niyx", matrices, places - shifts[:, :, None, None]) + CENTER
+    if config.elastic_pixels:
+        places += _draw_bends(elastic_key, n, config)
+    return jax.vmap(lambda ink, place: map_coordinates(ink, list(place), order=1))(inks, places)[..., None]
+
+
+def _change_strokes(inks: Float[Array, "n 28 28"], amounts: Float[Array, "n"]) -> Float[Array, "n 28 28"]:
+    """Makes strokes thicker (amount above 0) or thinner all round, by up to one pixel at 1 and -1.
+
+    A pixel moves towards the largest or the smallest of itself and its four neighbours.
+    """
+    padded = jnp.pad(inks, ((0, 0), (1, 1), (1, 1)))
+    neighbours = [inks, padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]]
+    amounts = amounts[:, None, None]
+    thicker, thinner = reduce(jnp.maximum, neighbours), reduce(jnp.minimum, neighbours)
+    return inks + jnp.maximum(amounts, 0) * (thicker - inks) - jnp.maximum(-amounts, 0) * (inks - thinner)
+
+
+def _draw_bends(key: Key[Array, ""], n: int, config: AugmentConfig) -> Float[Array, "n 2 28 28"]:
+    """Draws smooth displacements (Simard et al. 2003): random at the nodes of a coarse grid, cubic between them."""
+    limit = config.elastic_pixels
+    nodes = jax.random.uniform(key, (n, 2, ELASTIC_NODES, ELASTIC_NODES), minval=-limit, maxval=limit)
+    weights = jax.image.resize(jnp.eye(ELASTIC_NODES), (SIZE, ELASTIC_NODES), "cubic")  # from nodes to pixels
+    return jnp.einsum("yi,ncij,xj->ncyx", weights, nodes, weights)
 
 
 def _draw_affine(
@@ -45,11 +80,3 @@ def _draw_affine(
     slant = jnp.stack([jnp.stack([jnp.ones(n), jnp.zeros(n)], -1), jnp.stack([shear, jnp.ones(n)], -1)], -2)
     matrices = (rotation @ slant) / scale[:, None, :]
     return matrices, draw(shift_key, config.shift_pixels, (n, 2))
-
-
-def _sample(
-    image: UInt8[Array, "28 28 1"], matrix: Float[Array, "2 2"], shift: Float[Array, "2"]
-) -> Float[Array, "28 28 1"]:
-    places = jnp.stack(jnp.meshgrid(jnp.arange(SIZE), jnp.arange(SIZE), indexing="ij")) - CENTER  # [2, 28, 28]
-    y, x = jnp.einsum("ij,jyx->iyx", matrix, places - shift[:, None, None]) + CENTER
-    return map_coordinates(image[..., 0].astype(jnp.float32), [y, x], order=1)[..., None]

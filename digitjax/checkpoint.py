@@ -1,8 +1,8 @@
 """Keeps training runs and trained models with Orbax, their config beside them.
 
 A run's folder holds `config.json`, `state/` (the whole training state of the last epochs, to resume from) and, once
-trained, `weights/` (what prediction needs). Arrays are saved from the host, so that any number of devices restores
-them.
+trained, `weights/` and `calibration.json` (what prediction needs). Arrays are saved from the host, so that any number
+of devices restores them.
 """
 
 import json
@@ -19,7 +19,8 @@ from digitjax.config import ConfigError, DigitjaxError, TrainConfig
 from digitjax.model import Variables, create_model, init_variables
 
 CONFIG_NAME, WEIGHTS_NAME, STATE_NAME = "config.json", "weights", "state"
-RESULT_NAMES = ("metrics.jsonl", "report.json", "history.png", "confusion_matrix.png", "mistakes.png")
+CALIBRATION_NAME = "calibration.json"
+RESULT_NAMES = (CALIBRATION_NAME, "metrics.jsonl", "report.json", "history.png", "confusion_matrix.png", "mistakes.png")
 
 Record = dict[str, Any]
 """What was measured over one epoch: one line of `metrics.jsonl`."""
@@ -29,12 +30,20 @@ class CheckpointError(DigitjaxError):
     """A checkpoint that can't be read or doesn't fit."""
 
 
+class Calibration(NamedTuple):
+    """What is fitted after training, see `digitjax.calibrate`; as it stands here it changes nothing."""
+
+    temperature: float = 1.0  # logits are divided by it before they become probabilities
+    threshold: float = 0.0  # a picture whose `is_digit_score` is below it holds no digit
+
+
 class TrainedModel(NamedTuple):
     """A network with its weights and the config that they were trained by."""
 
     config: TrainConfig
     network: nn.Module
     variables: Variables
+    calibration: Calibration = Calibration()
 
 
 def default_checkpoint() -> Path:
@@ -69,6 +78,24 @@ def load_config(folder: Path) -> TrainConfig:
         raise CheckpointError(f"{path}: {error}") from None
 
 
+def save_calibration(folder: Path, calibration: Calibration) -> None:
+    """Writes `calibration.json`."""
+    (folder / CALIBRATION_NAME).write_text(json.dumps(calibration._asdict(), indent=2) + "\n")
+
+
+def _load_calibration(folder: Path) -> Calibration:
+    path = folder / CALIBRATION_NAME
+    if not path.exists():  # the run was interrupted, or is going on
+        return Calibration()
+    try:
+        calibration = Calibration(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: can't be read: {error}") from None
+    if not all(isinstance(value, float) for value in calibration) or not calibration.temperature > 0:
+        raise CheckpointError(f"{path}: temperature must be above 0 and threshold a number, found {calibration}")
+    return calibration
+
+
 def save_weights(folder: Path, variables: Variables) -> None:
     """Writes the weights into a run's folder, in place of earlier ones."""
     with ocp.StandardCheckpointer() as checkpointer:
@@ -98,7 +125,7 @@ def load_model(folder: Path) -> TrainedModel:
         raise CheckpointError(f"{path}: can't be restored: {error}") from error
     if misfit := _find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
-    return TrainedModel(config, network, variables)
+    return TrainedModel(config, network, variables, _load_calibration(folder))
 
 
 def _find_misfit(expected: Any, found: Any) -> str | None:

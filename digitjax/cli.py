@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import tyro
 
@@ -29,20 +29,32 @@ _Args = TypeVar("_Args", bound=Arguments)
 
 
 def run(
-    command: Callable[[_Args], int], args_type: type[_Args], argv: Sequence[str] | None, *, module: str, about: str
+    command: Callable[[_Args], int],
+    args_type: type[_Args],
+    argv: Sequence[str] | None,
+    *,
+    module: str,
+    about: str,
+    default: _Args | None = None,
 ) -> int:
     """Parses `argv` (None: the command line) into `args_type`, runs `command` on it and returns the exit status.
+
+    Options that aren't given have the values of `default` or, where that is None, those that `args_type` declares.
 
     A mistake of the user's ends with one line on standard error and status 2, without a traceback unless `--debug`.
     """
     debug = False
     try:
-        args = tyro.cli(
-            args_type,
-            args=argv,
-            prog=f"python -m {module}",
-            description=about,
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        args = cast(
+            "_Args",
+            tyro.cli(
+                args_type,
+                args=argv,
+                prog=f"python -m {module}",
+                description=about,
+                default=default,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+            ),
         )
         debug = args.debug
         _set_up_logging(debug=debug)

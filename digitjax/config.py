@@ -10,7 +10,8 @@ import typing
 from typing import Any, Literal, TypeVar, get_args
 
 DatasetName = Literal["auto", "mnist", "digits"]
-ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout"]
+ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
+PresetName = Literal["default", "best"]
 LossName = Literal["softmax", "sigmoid"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 
@@ -40,6 +41,10 @@ class AugmentConfig:
     """Horizontal slant: pixels sideways per pixel of height."""
     shift_pixels: float = 2.0
     """Shift in x and in y, in pixels of the 28x28 image."""
+    elastic_pixels: float = 0.0
+    """Smooth bends: displacement in x and in y at the nodes of a coarse grid, in pixels."""
+    stroke_pixels: float = 0.0
+    """How much thicker or thinner strokes get all round, in pixels."""
 
     def __post_init__(self) -> None:
         """Refuses limits that no image survives."""
@@ -47,6 +52,8 @@ class AugmentConfig:
         _require(0 <= self.scale < 1, "augment.scale", self.scale, "at least 0 and below 1")
         _require(0 <= self.shear <= 2, "augment.shear", self.shear, "0 to 2")
         _require(0 <= self.shift_pixels <= 14, "augment.shift_pixels", self.shift_pixels, "0 to 14")
+        _require(0 <= self.elastic_pixels <= 14, "augment.elastic_pixels", self.elastic_pixels, "0 to 14")
+        _require(0 <= self.stroke_pixels <= 1, "augment.stroke_pixels", self.stroke_pixels, "0 to 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,10 @@ class TrainConfig:
     """Share of activations dropped while training, by the models that have dropout layers."""
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
+    negative_share: float = 0.12
+    """Share of the training images that are drawn to hold no digit; 0: the model takes everything for a digit."""
+    one_seven_share: float = 0.02
+    """Share of the training images that are drawn 1s with an upstroke and 7s; MNIST has few such 1s."""
     early_stopping_epochs: int = 0
     """Stop after this many epochs without a better validation loss, and keep the best epoch; 0: never stop early."""
     plateau_epochs: int = 0
@@ -101,6 +112,8 @@ class TrainConfig:
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "at least 0 and below 1")
         _require(0 <= self.average_decay < 1, "average_decay", self.average_decay, "at least 0 and below 1")
         _require(0 <= self.dropout_rate < 1, "dropout_rate", self.dropout_rate, "at least 0 and below 1")
+        _require(0 <= self.negative_share <= 0.5, "negative_share", self.negative_share, "0 to 0.5")
+        _require(0 <= self.one_seven_share <= 0.2, "one_seven_share", self.one_seven_share, "0 to 0.2")
         _require(self.early_stopping_epochs >= 0, "early_stopping_epochs", self.early_stopping_epochs, "at least 0")
         _require(self.plateau_epochs >= 0, "plateau_epochs", self.plateau_epochs, "at least 0")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
@@ -123,6 +136,17 @@ class TrainConfig:
         augment = _build(AugmentConfig, fields.pop("augment", None) if isinstance(fields, dict) else None, "augment.")
         return _build(cls, fields, "", augment=augment)
 
+
+PRESETS: dict[PresetName, TrainConfig] = {
+    "default": TrainConfig(),
+    "best": TrainConfig(
+        model="vgg",
+        epochs=20,
+        negative_share=0.3,
+        augment=AugmentConfig(rotation_degrees=15, scale=0.15, shear=0.25, elastic_pixels=1.2, stroke_pixels=0.7),
+    ),
+}
+"""Whole recipes, by the name that `--preset` gives them."""
 
 _T = TypeVar("_T")
 

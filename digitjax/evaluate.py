@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float, Int, UInt8
 
-from digitjax import cli, data, model
+from digitjax import calibrate, cli, data, drawn, model
 from digitjax.checkpoint import TrainedModel
 from digitjax.config import DigitjaxError, LossName
 from digitjax.idx import Dataset
@@ -26,9 +26,22 @@ from digitjax.predict import Recognizer
 from digitjax.preprocess import ImageError, preprocess_image
 
 NO_DIGIT = -1
-"""Stands among predicted classes for a picture without ink."""
+"""Stands among predicted classes for a picture that is taken for no digit."""
 
 # ---------------------------------------------------------------- measures
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """How well a model tells digits from what is none, by `is_digit_score`."""
+
+    accepted: float
+    """Share of the digits at or above the threshold."""
+    refused: float
+    """Share of the drawings without a digit (`digitjax.drawn.draw_negatives`) below it."""
+    auroc: float
+    """Area under the ROC curve: how often a digit scores higher than a drawing without one."""
+    num_negatives: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +61,8 @@ class Report:
     """Rows: true class, columns: predicted class."""
     per_class: dict[str, dict[str, float]]
     """precision, recall, f1 and support of each class."""
+    rejection: Rejection | None = None
+    """None of a model that was trained on digits alone, and on pictures of one's own."""
 
     def to_json(self) -> str:
         """Returns the report as JSON."""
@@ -75,7 +90,13 @@ class Report:
             ),
         ]
         if num_no_digit := self.num_examples - sum(map(sum, self.confusion_matrix)):
-            lines += ["", f"{num_no_digit} without a digit, counted as mistakes"]
+            lines += ["", f"{num_no_digit} taken for no digit, counted as mistakes"]
+        if r := self.rejection:
+            lines += [
+                "",
+                f"accepted {r.accepted:.2%} of the digits",
+                f"refused {r.refused:.2%} of {r.num_negatives:,} drawings without a digit  auroc {r.auroc:.4f}",
+            ]
         return "\n".join(lines)
 
 
@@ -126,7 +147,7 @@ def make_report(
     return Report(
         accuracy=float(correct.mean()),
         error=float((1 - correct).mean()),
-        loss=_mean_loss(probs.astype(np.float64), labels, loss),
+        loss=calibrate.mean_loss(probs, labels, loss),
         ece=compute_ece(probs.max(-1).astype(np.float64), correct),
         dataset=dataset,
         num_examples=len(labels),
@@ -139,16 +160,6 @@ def make_report(
     )
 
 
-def _mean_loss(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], loss: LossName) -> float:
-    tiny = np.finfo(np.float32).tiny  # a probability that was rounded to 0 costs 87 nats, not infinity
-    rows = np.arange(len(labels))
-    on_label = -np.log(np.maximum(probs[rows, labels], tiny))
-    if loss == "softmax":
-        return float(on_label.mean())
-    off_label = -np.log(np.maximum(1 - probs, tiny))
-    return float((on_label + off_label.sum(-1) - off_label[rows, labels]).mean())
-
-
 # ---------------------------------------------------------------- on a data set and on pictures
 
 
@@ -158,16 +169,42 @@ class Evaluation(NamedTuple):
     report: Report
     images: UInt8[np.ndarray, "n 28 28"]  # as the model saw them
     labels: Int[np.ndarray, "n"]
-    preds: Int[np.ndarray, "n"]  # NO_DIGIT where a picture had no ink
+    preds: Int[np.ndarray, "n"]  # NO_DIGIT where a picture was taken for none
     confidences: Float[np.ndarray, "n"]
 
 
 def evaluate_dataset(trained: TrainedModel, dataset: Dataset, class_names: Sequence[str]) -> Evaluation:
-    """Measures a model on images that are drawn as MNIST's already."""
+    """Measures a model on images that are drawn as MNIST's already.
+
+    All of them are counted, also those that `Recognizer` would take for no digit; how many these are, and how many
+    drawings without a digit it would refuse, stands apart, in `Report.rejection`.
+    """
     logits = model.compute_logits(trained.network, trained.variables, dataset.images)
-    probs = model.probs_from_logits(logits, trained.config.loss)
-    return _evaluate(
+    probs = model.probs_from_logits(logits / np.float32(trained.calibration.temperature), trained.config.loss)
+    evaluation = _evaluate(
         trained, probs.argmax(-1), probs, dataset, dataset_name=trained.config.dataset, class_names=class_names
+    )
+    if not trained.config.negative_share:
+        return evaluation
+    rejection = measure_rejection(trained, dataset, model.is_digit_scores(logits, trained.config))
+    return evaluation._replace(report=dataclasses.replace(evaluation.report, rejection=rejection))
+
+
+def measure_rejection(trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"]) -> Rejection:
+    """Compares the scores of digits with those of drawings made for this, which neither training nor threshold saw."""
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(calibrate.NEGATIVES_SEED + 1)
+    negatives = drawn.draw_negatives(rng, calibrate.NUM_NEGATIVES, digits)
+    logits = model.compute_logits(trained.network, trained.variables, negatives)
+    others = model.is_digit_scores(logits, trained.config)
+    threshold = trained.calibration.threshold
+    is_digit = np.arange(len(scores) + len(others)) < len(scores)
+    return Rejection(
+        accepted=float(np.mean(scores >= threshold)),
+        refused=float(np.mean(others < threshold)),
+        auroc=float(roc_auc_score(is_digit, np.concatenate([scores, others]))),
+        num_negatives=len(others),
     )
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from digitjax import layers
-from digitjax.config import LossName, ModelName
+from digitjax.config import LossName, ModelName, TrainConfig
 
 Variables = dict[str, Any]
 """Flax variables: {"params": ..., and "batch_stats": ... where the network has batch normalisation}."""
@@ -21,6 +21,9 @@ Images = UInt8[Array, "n 28 28 1"] | Float[Array, "n 28 28 1"]
 
 # Mean and standard deviation of MNIST's training pixels, on the scale 0..1.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
+
+# Share of the running statistics that a step keeps.
+BATCH_NORM_MOMENTUM = 0.95
 
 Conv = partial(nn.Conv, padding="VALID", conv_general_dilated=layers.conv_general_dilated)
 
@@ -92,6 +95,33 @@ class DropoutCNN(nn.Module):
         return nn.Dense(self.num_classes)(x)
 
 
+class VGG(nn.Module):
+    """Blocks of two convolutions with batch normalisation, then 2x2 pooling (Simonyan and Zisserman 2015).
+
+    The first convolution looks at 5x5 pixels, without padding, since the rim of a drawing of MNIST's is blank; all
+    others look at 3x3 and keep the size.
+    """
+
+    block_features: Sequence[int] = (32, 64, 128)
+    dropout_rate: float = 0.25
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
+        """Returns the logits; with `train` the caller gives `rngs={"dropout": key}` and lets `batch_stats` change."""
+        x = normalize_pixels(images)
+        for i, features in enumerate(self.block_features):
+            for j in range(2):
+                is_first = i == j == 0
+                size, padding = ((5, 5), "VALID") if is_first else ((3, 3), "SAME")
+                x = Conv(features, size, padding=padding, use_bias=False)(x)
+                x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM)(x))
+            x = layers.max_pool(x)
+        x = x.reshape(x.shape[0], -1)
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        return nn.Dense(self.num_classes)(x)
+
+
 def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: int = 10) -> nn.Module:
     """Returns the network that `name` stands for, without weights.
 
@@ -110,6 +140,8 @@ def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: in
             return CNN((32, 64, 64), (3, 3, 3), num_pools=2, dense_features=64, num_classes=num_classes)
         case "cnn-dropout":
             return DropoutCNN(dropout_rate=dropout_rate, num_classes=num_classes)
+        case "vgg":
+            return VGG(dropout_rate=dropout_rate, num_classes=num_classes)
     raise ValueError(f"model must be one of {get_args(ModelName)}, found {name!r}")
 
 
@@ -133,8 +165,41 @@ def probs_from_logits(logits: Float[np.ndarray, "n classes"], loss: LossName) ->
     Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't.
     """
     if loss == "sigmoid":
-        return np.asarray(jax.nn.sigmoid(logits))
-    return np.asarray(jax.nn.softmax(logits))
+        return np.exp(-np.logaddexp(0, -logits))
+    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+
+
+def is_digit_scores(logits: Float[np.ndarray, "n classes"], config: TrainConfig) -> Float[np.ndarray, "n"]:
+    """Returns how likely each image holds a digit at all, 0 to 1; always 1 where training showed nothing but digits.
+
+    `softmax` models were trained with an eleventh logit, "no digit", that is always 0, so this is one minus the
+    probability of that class. Of `sigmoid` models it is the best of the ten answers.
+    """
+    if not config.negative_share:
+        return np.ones(len(logits), logits.dtype)
+    if config.loss == "sigmoid":
+        return probs_from_logits(logits, config.loss).max(axis=-1)
+    return np.exp(-np.logaddexp(0, -np.logaddexp.reduce(logits, axis=-1)))
+
+
+@partial(jax.jit, static_argnames=("model", "num_steps"))
+def integrated_gradients(
+    model: nn.Module, variables: Variables, image: UInt8[Array, "28 28 1"], label: Int32[Array, ""], num_steps: int = 64
+) -> Float[Array, "28 28 1"]:
+    """Returns by how much each pixel's ink raised the logarithm of the label's probability (softmax over the digits).
+
+    Integrated gradients (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365) from blank ground to the image:
+    where there is no ink it is 0, and all together make up the whole difference between the two, but for the error of
+    integrating in `num_steps` steps.
+    """
+    ink = image.astype(jnp.float32)
+    shares = (jnp.arange(num_steps, dtype=jnp.float32) + 0.5) / num_steps
+
+    def total_log_prob(images: Float[Array, "n 28 28 1"]) -> Float[Array, ""]:
+        logits = cast("Array", model.apply(variables, images, train=False))
+        return jax.nn.log_softmax(logits)[:, label].sum()
+
+    return jax.grad(total_log_prob)(shares[:, None, None, None] * ink).mean(0) * ink
 
 
 @partial(jax.jit, static_argnames="model")

@@ -6,10 +6,11 @@ alike, because each brings its own white ground.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
@@ -111,29 +112,44 @@ def save_samples(path: Path, splits: "Splits") -> None:
     figure.savefig(path, dpi=120)
 
 
-def save_predictions(path: Path, shown: Sequence[tuple[str, NDArray[Any], "Prediction"]]) -> None:
-    """Draws a row a picture: the picture with the box of its ink, what the model saw, the probabilities."""
-    figure = Figure(figsize=(8, 2.4 * max(len(shown), 1)), layout="constrained")
-    grid = figure.subplots(max(len(shown), 1), 3, squeeze=False, width_ratios=(1, 1, 1.6))
+class Shown(NamedTuple):
+    """A picture that was read."""
+
+    name: str
+    picture: NDArray[Any]  # [h, w], 0 (black) to 255 (white)
+    prediction: "Prediction"
+    saliency: NDArray[np.float32]  # [28, 28], above 0 what speaks for the digit, below 0 what speaks against it
+
+
+def save_predictions(path: Path, shown: Sequence[Shown]) -> None:
+    """Draws a row a picture: the picture with the box of its ink, what the model saw, which ink decided, the answer."""
+    figure = Figure(figsize=(9.5, 2.4 * max(len(shown), 1)), layout="constrained")
+    grid = figure.subplots(max(len(shown), 1), 4, squeeze=False, width_ratios=(1, 1, 1, 1.6))
     for axes in grid[len(shown) :].flat:
         axes.axis("off")
-    for (picture_axes, canonical_axes, bars_axes), (name, picture, prediction) in zip(grid, shown, strict=False):
+    for row, (name, picture, prediction, saliency) in zip(grid, shown, strict=False):
+        picture_axes, canonical_axes, saliency_axes, bars_axes = row
         picture_axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
         if prediction.box:
             left, top, right, bottom = prediction.box
             picture_axes.add_patch(
                 Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=ORANGE, linewidth=1.5)
             )
-        picture_axes.axis("off")
         picture_axes.set_title(Path(name).name, fontsize=9)
         _draw_digit(canonical_axes, prediction.canonical)
-        canonical_axes.axis("off")
         canonical_axes.set_title("what the model sees", fontsize=9)
-        colors = [ORANGE if digit == prediction.digit else BLUE for digit in range(10)]
-        bars_axes.bar(range(10), prediction.probabilities, color=colors)
+        _draw_digit(saliency_axes, prediction.canonical / 3)
+        strength = np.abs(saliency) / max(float(np.abs(saliency).max()), 1e-6)
+        colors = np.where(saliency[..., None] > 0, to_rgb(ORANGE), to_rgb(BLUE))
+        saliency_axes.imshow(np.concatenate([colors, strength[..., None]], axis=-1), interpolation="nearest")
+        saliency_axes.set_title("for (orange) and against (blue)", fontsize=9)
+        for axes in (picture_axes, canonical_axes, saliency_axes):
+            axes.axis("off")
+        bars = [ORANGE if digit == prediction.digit else BLUE for digit in range(10)]
+        bars_axes.bar(range(10), prediction.probabilities, color=bars)
         bars_axes.set_xticks(range(10))
         bars_axes.set_ylim(0, 1)
-        answer = "no digit" if prediction.digit is None else f"{prediction.digit} ({prediction.confidence:.1%})"
+        answer = f"{prediction.digit} ({prediction.confidence:.1%})" if prediction.reason is None else prediction.reason
         bars_axes.set_title(answer, fontsize=11, weight="bold")
     figure.savefig(path, dpi=120)
 

@@ -31,17 +31,23 @@ from digitjax.config import DigitjaxError
 from digitjax.preprocess import ImageError, ImageSource, PreprocessedImage, load_gray, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
 
+Reason = Literal["blank", "not a digit"]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
     """What a picture was read as."""
 
     digit: int | None
-    """0 to 9; None where the picture has no ink."""
+    """0 to 9; None where there is no digit, see `reason`."""
+    reason: Reason | None
+    """Why `digit` is None: `blank`, no ink; `not a digit`, ink that is something else. None where there is a digit."""
     confidence: float
     """The probability of `digit`, 0 to 1; 0 where that is None."""
+    is_digit_score: float
+    """How likely the picture holds one digit, and not something else, 0 to 1; 0 where it is blank."""
     probabilities: Float32[np.ndarray, "10"]
-    """One for each digit; all alike where there is no ink."""
+    """One for each digit, given that it is one; all alike where there is no ink."""
     box: tuple[int, int, int, int] | None
     """Where the ink is: left, top, right, bottom in the picture's pixels, the last two exclusive; None for no ink."""
     canonical: UInt8[np.ndarray, "28 28"]
@@ -51,7 +57,9 @@ class Prediction:
         """Returns all but the image, ready for JSON."""
         return {
             "digit": self.digit,
+            "reason": self.reason,
             "confidence": round(self.confidence, 6),
+            "is_digit_score": round(self.is_digit_score, 6),
             "probabilities": [round(float(p), 6) for p in self.probabilities],
             "box": None if self.box is None else list(self.box),
         }
@@ -80,6 +88,8 @@ class Recognizer:
     """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second."""
 
     trained: checkpoint.TrainedModel
+    threshold: float = 0.0
+    """What has an `is_digit_score` below it is no digit; `load` takes what was chosen on validation images."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "Recognizer":
@@ -88,7 +98,8 @@ class Recognizer:
         Raises:
           CheckpointError: There is no trained model, or it is broken.
         """
-        return cls(checkpoint.load_model(Path(path) if path is not None else checkpoint.default_checkpoint()))
+        trained = checkpoint.load_model(Path(path) if path is not None else checkpoint.default_checkpoint())
+        return cls(trained, trained.calibration.threshold)
 
     def predict_digit(self, image: ImageSource) -> Prediction:
         """Reads the one digit of a picture.
@@ -109,7 +120,7 @@ class Recognizer:
     def read(self, image: ImageSource) -> Reading:
         """Reads all digits of a picture: rows from top to bottom, each from left to right.
 
-        Dots, commas, dashes and what is too low for a digit are skipped; touching digits are taken apart where that
+        Dots, commas, dashes, letters and what else is no digit are skipped; touching digits are taken apart where that
         lets the network read them best.
 
         Raises:
@@ -121,7 +132,8 @@ class Recognizer:
         for row in rows:
             row_predictions = [next(predictions) for _ in row.candidates]
             scores = [_score(c, p) for c, p in zip(row.candidates, row_predictions, strict=True)]
-            if line := tuple(row_predictions[i] for i in choose_candidates(row, scores)):
+            chosen = (row_predictions[i] for i in choose_candidates(row, scores))
+            if line := tuple(prediction for prediction in chosen if prediction.digit is not None):
                 lines.append(line)
         return Reading(tuple(lines))
 
@@ -131,15 +143,34 @@ class Recognizer:
             return []
         canonical = np.stack([image.canonical for image in images])[..., None]  # [n, 28, 28, 1]
         logits = model.compute_logits(self.trained.network, self.trained.variables, canonical)
+        scores = model.is_digit_scores(logits, self.trained.config)
+        logits /= np.float32(self.trained.calibration.temperature)
         probs = model.probs_from_logits(logits, self.trained.config.loss)
-        return [_to_prediction(image, p) for image, p in zip(images, probs, strict=True)]
+        return [self._to_prediction(*answer) for answer in zip(images, probs, scores, strict=True)]
 
+    def _to_prediction(
+        self, image: PreprocessedImage, probs: Float32[np.ndarray, "10"], is_digit_score: np.float32
+    ) -> Prediction:
+        if image.box is None:
+            return Prediction(None, "blank", 0.0, 0.0, np.full_like(probs, 1 / len(probs)), None, image.canonical)
+        score, digit = float(is_digit_score), int(probs.argmax())
+        if score < self.threshold:
+            return Prediction(None, "not a digit", 0.0, score, probs, image.box, image.canonical)
+        return Prediction(digit, None, float(probs[digit]), score, probs, image.box, image.canonical)
 
-def _to_prediction(image: PreprocessedImage, probs: Float32[np.ndarray, "10"]) -> Prediction:
-    if image.box is None:
-        return Prediction(None, 0.0, np.full_like(probs, 1 / len(probs)), None, image.canonical)
-    digit = int(probs.argmax())
-    return Prediction(digit, float(probs[digit]), probs, image.box, image.canonical)
+    def explain(self, prediction: Prediction) -> Float32[np.ndarray, "28 28"]:
+        """Says which ink decided: by how much each pixel of `canonical` made the likeliest digit likelier.
+
+        Positive for, negative against, in nats: all of them together say how much surer the model is of that digit
+        than on blank paper (see `digitjax.model.integrated_gradients`).
+        """
+        saliency = model.integrated_gradients(
+            self.trained.network,
+            self.trained.variables,
+            prediction.canonical[..., None],
+            np.int32(prediction.probabilities.argmax()),
+        )
+        return np.asarray(saliency)[..., 0]
 
 
 # The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.
@@ -155,12 +186,11 @@ NARROW_TOLERANCE, WIDE_TOLERANCE = 2.0, 1.0
 
 def _score(candidate: Candidate, prediction: Prediction) -> float:
     """How well a candidate reads as one digit: the log-probability of its cuts, of its looks and of its shape."""
-    if prediction.digit is None:
-        return -np.inf
-    mean, deviation = LOG_ASPECTS[prediction.digit]
+    probs, is_digit = prediction.probabilities, prediction.is_digit_score
+    mean, deviation = LOG_ASPECTS[int(probs.argmax())]
     excess = (np.log(candidate.aspect) - mean) / deviation
     shape = -0.5 * (excess / (WIDE_TOLERANCE if excess > 0 else NARROW_TOLERANCE)) ** 2
-    return candidate.log_prior + float(np.log(max(prediction.confidence, 1e-6)) + max(shape, -8.0))
+    return candidate.log_prior + float(np.log(max(probs.max() * is_digit, 1e-6)) + max(shape, -8.0))
 
 
 @functools.cache
@@ -203,7 +233,7 @@ class PredictArguments(cli.Arguments):
     read: bool = False
     """Read all digits of each picture, row by row, instead of one a picture."""
     show: Path | None = None
-    """Also draw the first 20 pictures, what the model sees of them and the probabilities, into this PNG."""
+    """Also draw the first 20 pictures, what the model sees of them, which ink decided and the answer, into this PNG."""
 
 
 def predict(args: PredictArguments) -> int:
@@ -217,18 +247,20 @@ def predict(args: PredictArguments) -> int:
     write = {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format]
     if args.format == "csv":
         csv.writer(sys.stdout).writerow(CSV_COLUMNS)
-    num_failed, shown = 0, list[tuple[str, Any, Prediction]]()
+    num_failed, shown = 0, list[tuple[str, ImageSource, Prediction]]()
     inputs = _expand(args.paths)
     while chunk := list(itertools.islice(inputs, CHUNK)):
         for (name, source), result in zip(chunk, predict_chunk(recognizer, chunk), strict=True):
             write(name, result)
             num_failed += isinstance(result, ImageError)
             if isinstance(result, Prediction) and args.show and len(shown) < MAX_SHOWN:
-                shown.append((name, load_gray(cast("ImageSource", source)), result))
+                shown.append((name, cast("ImageSource", source), result))
     if args.show:
         from digitjax import plots  # matplotlib, 0.5 s
 
-        plots.save_predictions(args.show, shown)
+        plots.save_predictions(
+            args.show, [plots.Shown(name, load_gray(source), p, recognizer.explain(p)) for name, source, p in shown]
+        )
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
 
 
@@ -276,7 +308,7 @@ def _write_text(name: str, result: Result) -> None:
     elif isinstance(result, Reading):
         print(result.text)
     elif result.digit is None:
-        print(f"{name}: no digit (blank)")
+        print(f"{name}: no digit ({result.reason})")
     else:
         print(f"{name}: {result.digit} ({result.confidence:.1%})")
 
@@ -287,7 +319,8 @@ def _write_json(name: str, result: Result) -> None:
 
 
 CSV_COLUMNS = (
-    "file", "digit", "confidence", *(f"p{digit}" for digit in range(10)), "left", "top", "right", "bottom", "error"
+    "file", "digit", "reason", "confidence", "is_digit_score", *(f"p{digit}" for digit in range(10)),
+    "left", "top", "right", "bottom", "error",
 )  # fmt: skip
 
 
@@ -296,7 +329,9 @@ def _write_csv(name: str, result: Result) -> None:
         row = [name, *[""] * (len(CSV_COLUMNS) - 2), str(result)]
     else:
         fields = result.to_dict()
-        row = [name, fields["digit"], fields["confidence"], *fields["probabilities"], *(fields["box"] or [""] * 4), ""]
+        box = fields.pop("box") or [""] * 4
+        row = [name, *fields.pop("probabilities"), *box, ""]
+        row[1:1] = fields.values()
     csv.writer(sys.stdout).writerow(row)
 
 

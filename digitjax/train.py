@@ -7,6 +7,7 @@
 Read it from top to bottom: the state, one step, the loop, the command.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import math
@@ -14,10 +15,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,11 @@ import optax
 import tyro
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
-from digitjax import augment, checkpoint, cli, data, layers, model
+from digitjax import augment, checkpoint, cli, data, drawn, layers, model
 from digitjax.checkpoint import Record, RunCheckpoints
-from digitjax.config import DigitjaxError, TrainConfig
+from digitjax.config import PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.idx import Dataset
+from digitjax.model import Variables
 from digitjax.progress import Progress
 
 # ---------------------------------------------------------------- state
@@ -48,7 +50,8 @@ class TrainState(NamedTuple):
 
     step: Int32[Array, ""]
     params: Any
-    average: Any  # moving average of params: what is evaluated and kept
+    stats: Variables  # what the forward pass itself updates: {} or {"batch_stats": ...}
+    average: Variables  # moving average of params and stats: what is evaluated and kept
     opt_state: optax.OptState
     plateau: optax.contrib.ReduceLROnPlateauState  # its `scale` multiplies the updates
     metrics: Metrics
@@ -65,11 +68,13 @@ class DeviceData(NamedTuple):
 @partial(jax.jit, static_argnames=("config", "num_steps"))  # in one piece, compiling takes a third of the time
 def create_state(config: TrainConfig, num_steps: int) -> TrainState:
     """Returns the state before the first step of a run of `num_steps`."""
-    params = model.init_variables(_create_network(config), _derive_keys(config.seed).init)["params"]
+    variables = model.init_variables(_create_network(config), _derive_keys(config.seed).init)
+    params = variables["params"]
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        average=jax.tree.map(jnp.copy, params),
+        stats={name: tree for name, tree in variables.items() if name != "params"},
+        average=jax.tree.map(jnp.copy, variables),
         opt_state=create_optimizer(config, num_steps).init(params),
         plateau=_create_plateau(config).init(params),
         metrics=_zero_metrics(),
@@ -138,21 +143,47 @@ def compute_loss(
     if config.loss == "sigmoid":
         targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), smoothing)
         return optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1)
+    if config.negative_share:
+        logits = _with_none(logits)
     on_label = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     on_all = jax.nn.logsumexp(logits, axis=-1) - logits.mean(-1)
     return (1 - smoothing) * on_label + smoothing * on_all
 
 
-# The images that a CPU takes through the network at a time. The patches of more don't fit its caches, and a step takes
-# twice as long. The gradients are averaged, so the step is the same.
-CPU_MICRO_BATCH = 32
+def _with_none(logits: Any) -> Any:
+    return jnp.concatenate([logits, jnp.zeros_like(logits[..., :1])], axis=-1)
+
+
+# The images that go through the network together. A CPU takes one micro-batch after the other, since the patches of
+# more images don't fit its caches and a step would take twice as long; an accelerator takes all at once. The step is
+# the same: batch normalisation's statistics, too, are those of a micro-batch (Hoffer et al. 2017,
+# https://arxiv.org/abs/1705.08741).
+MICRO_BATCH = 32
 
 
 def _num_micro_batches(batch_size: int) -> int:
-    if not layers.on_cpu():
-        return 1
-    divisors = [size for size in range(CPU_MICRO_BATCH // 4, CPU_MICRO_BATCH + 1) if batch_size % size == 0]
+    divisors = [size for size in range(MICRO_BATCH // 4, MICRO_BATCH + 1) if batch_size % size == 0]
     return batch_size // max(divisors, default=batch_size)
+
+
+def _sum_over(loss_fn: Callable[..., Any], params: Any, micro_batches: Any) -> Any:
+    """Returns sums over the micro-batches: gradients, losses, and what else `loss_fn` returns."""
+    if not layers.on_cpu():
+
+        def total_loss(params: Any) -> Any:
+            losses, others = jax.vmap(loss_fn, in_axes=(None, 0, 0, 0))(params, *micro_batches)
+            return losses.sum(), jax.tree.map(lambda leaf: leaf.sum(0), others)
+
+        (loss, others), grads = jax.value_and_grad(total_loss, has_aux=True)(params)
+        return grads, loss, *others
+
+    def add(sums: Any, micro_batch: Any) -> tuple[Any, None]:
+        (loss, others), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, *micro_batch)
+        return jax.tree.map(jnp.add, sums, (grads, loss, *others)), None
+
+    (loss, others) = jax.eval_shape(loss_fn, params, *jax.tree.map(lambda leaf: leaf[0], micro_batches))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (params, loss, *others))
+    return jax.lax.scan(add, zeros, micro_batches)[0]
 
 
 @partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames="state")
@@ -173,18 +204,16 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
     labels = train.labels[indices]  # [batch]
 
     def loss_fn(params: Any, images: Any, labels: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
-        logits = network.apply({"params": params}, images, train=True, rngs={"dropout": key})
-        return compute_loss(logits, labels, config).mean(), (logits.argmax(-1) == labels).sum()
-
-    def add_micro_batch(sums: Any, micro_batch: Any) -> tuple[Any, None]:
-        (loss, num_correct), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, *micro_batch)
-        return jax.tree.map(jnp.add, sums, (grads, loss, num_correct)), None
+        """Returns a micro-batch's mean loss, its number of right answers, and the statistics after it."""
+        logits, stats = network.apply(
+            {"params": params, **state.stats}, images, train=True, rngs={"dropout": key}, mutable=list(state.stats)
+        )
+        return compute_loss(logits, labels, config).mean(), ((_with_none(logits).argmax(-1) == labels).sum(), stats)
 
     k = _num_micro_batches(batch_size)
     micro_batches = (images.reshape(k, -1, 28, 28, 1), labels.reshape(k, -1), jax.random.split(dropout_key, k))
-    zeros = (jax.tree.map(jnp.zeros_like, state.params), jnp.float32(0), jnp.int32(0))
-    (grads, loss, num_correct), _ = jax.lax.scan(add_micro_batch, zeros, micro_batches)
-    grads, loss = jax.tree.map(lambda total: total / k, (grads, loss))
+    grads, loss, num_correct, stats = _sum_over(loss_fn, state.params, micro_batches)
+    grads, loss, stats = jax.tree.map(lambda total: total / k, (grads, loss, stats))
 
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     updates = jax.tree.map(lambda update: update * state.plateau.scale, updates)
@@ -194,7 +223,8 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
     return state._replace(
         step=state.step + 1,
         params=params,
-        average=optax.incremental_update(params, state.average, 1 - decay),
+        stats=stats,
+        average=optax.incremental_update({"params": params, **stats}, state.average, 1 - decay),
         opt_state=opt_state,
         metrics=Metrics(
             state.metrics.loss + loss, state.metrics.num_correct + num_correct, state.metrics.num_examples + batch_size
@@ -217,7 +247,7 @@ def draw_order(
 class Fit(NamedTuple):
     """How a run ended."""
 
-    params: Any  # averaged weights of the last epoch or, with early stopping, of the best
+    variables: Variables  # averaged, of the last epoch or, with early stopping, of the best
     history: list[Record]
     interrupted: bool
 
@@ -234,10 +264,11 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
       out: The run's folder; gets `metrics.jsonl` and `state/`.
       show_progress: Whether to draw a bar and a line an epoch on standard error.
     """
-    n = len(splits.train.labels)
+    train = drawn.add_drawn(splits.train, config)
+    n = len(train.labels)
     steps_per_epoch = math.ceil(n / config.batch_size)
     num_steps = config.epochs * steps_per_epoch
-    images, labels = jnp.asarray(splits.train.images), jnp.asarray(splits.train.labels)
+    images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
     state, history = create_state(config, num_steps), list[Record]()
     with (
         RunCheckpoints(out) as checkpoints,
@@ -290,9 +321,9 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
         return Fit(state.average, history, interrupted=False)
 
 
-def _validate(config: TrainConfig, params: Any, validation: Dataset) -> dict[str, float]:
+def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> dict[str, float]:
     """Returns loss (without smoothing) and accuracy over all validation images."""
-    logits = model.compute_logits(_create_network(config), {"params": params}, validation.images)
+    logits = model.compute_logits(_create_network(config), variables, validation.images)
     losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
     return {
         "validation_loss": float(losses.mean()),
@@ -342,6 +373,8 @@ def _catch_signals() -> Iterator[threading.Event]:
 class TrainArguments(data.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
+    preset: PresetName = "default"
+    """The recipe that the other options change: default, a minute on two cores; best, most of an hour."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
     """What decides the weights."""
     out: Path | None = None
@@ -360,13 +393,14 @@ def train(args: TrainArguments) -> int:
         return cli.EXIT_OK
     checkpoint.save_config(out, config)
     result = fit(config, splits, out)
-    checkpoint.save_weights(out, {"params": result.params})
+    checkpoint.save_weights(out, result.variables)
     if result.interrupted:
         print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
         return cli.EXIT_INTERRUPTED
 
-    from digitjax import evaluate, plots  # scikit-learn and matplotlib: only now needed
+    from digitjax import calibrate, evaluate, plots  # SciPy, scikit-learn and matplotlib: only now needed
 
+    checkpoint.save_calibration(out, calibrate.calibrate(checkpoint.load_model(out), splits.validation))
     plots.save_history(out / "history.png", result.history, f"{config.model} on {config.dataset}")
     evaluation = evaluate.evaluate_dataset(checkpoint.load_model(out), splits.test, splits.class_names)
     evaluate.write_evaluation(out, evaluation)
@@ -409,8 +443,23 @@ def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.train`."""
     return cli.run(
-        train, TrainArguments, argv, module="digitjax.train", about="Trains a digit classifier, evaluates and keeps it."
+        train,
+        TrainArguments,
+        argv,
+        module="digitjax.train",
+        about="Trains a digit classifier, evaluates and keeps it.",
+        default=TrainArguments(config=PRESETS[_find_preset(argv)]),
     )
+
+
+def _find_preset(argv: Sequence[str] | None) -> PresetName:
+    """Returns the preset that the command line names: the defaults of all other options hang on it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset", choices=PRESETS, default="default")
+    try:
+        return cast("PresetName", parser.parse_known_args(argv)[0].preset)
+    except argparse.ArgumentError:  # the command's own parser tells the user, with its help
+        return "default"
 
 
 if __name__ == "__main__":

@@ -34,6 +34,32 @@ def test_a_model_comes_back(tmp_path):
     assert_same_trees(trained.variables, variables)
 
 
+def test_the_calibration_comes_back(copy):
+    calibration = checkpoint.Calibration(temperature=0.7, threshold=0.4)
+    checkpoint.save_calibration(copy, calibration)
+    assert checkpoint.load_model(copy).calibration == calibration
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "can't be read"),
+        ('{"temperature": 1.0, "limit": 0.5}', "can't be read.*limit"),
+        ('{"temperature": 0.0, "threshold": 0.5}', "temperature must be above 0"),
+        ('{"temperature": 1.0, "threshold": "high"}', "threshold a number"),
+    ],
+)
+def test_a_broken_calibration_is_named(copy, text, message):
+    (copy / "calibration.json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"calibration\.json: {message}"):
+        checkpoint.load_model(copy)
+
+
+def test_a_run_that_goes_on_has_no_calibration(copy):
+    (copy / "calibration.json").unlink()
+    assert checkpoint.load_model(copy).calibration == checkpoint.Calibration(temperature=1.0, threshold=0.0)
+
+
 def test_weights_name_no_folder_of_this_machine(tmp_path):
     checkpoint.save_config(tmp_path, CONFIG)
     checkpoint.save_weights(tmp_path, model.init_variables(model.create_model("mlp"), jax.random.key(0)))

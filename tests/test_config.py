@@ -22,6 +22,8 @@ def test_json_round_trip():
         ("label_smoothing", 1.0),
         ("average_decay", 1.0),
         ("dropout_rate", -0.1),
+        ("negative_share", 0.6),
+        ("one_seven_share", -0.1),
         ("early_stopping_epochs", -1),
         ("plateau_epochs", -1),
         ("seed", -1),
@@ -33,7 +35,15 @@ def test_values_out_of_range_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("rotation_degrees", 181.0), ("scale", 1.0), ("shear", -0.1), ("shift_pixels", 15.0)]
+    ("field", "value"),
+    [
+        ("rotation_degrees", 181.0),
+        ("scale", 1.0),
+        ("shear", -0.1),
+        ("shift_pixels", 15.0),
+        ("elastic_pixels", -1.0),
+        ("stroke_pixels", 1.1),
+    ],
 )
 def test_augmentation_out_of_range_is_refused(field, value):
     with pytest.raises(ConfigError, match=rf"augment.{field} must be .*found {value!r}"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digitjax import checkpoint, evaluate
+from digitjax import calibrate, checkpoint, drawn, evaluate, model
 from digitjax.config import DigitjaxError
 from digitjax.predict import Recognizer
 
@@ -84,7 +84,22 @@ def test_pictures_without_ink_count_as_mistakes():
         loss="softmax", dataset="made", model_name="none", class_names=tuple("0123456789"),
     )  # fmt: skip
     assert report.accuracy == pytest.approx(2 / 3)
-    assert "1 without a digit" in str(report)
+    assert "1 taken for no digit" in str(report)
+
+
+def test_rejection_is_counted(run, digits):
+    trained = checkpoint.load_model(run)
+    scores = np.linspace(0.5, 1, 11, dtype=np.float32)
+    calibrated = trained._replace(calibration=checkpoint.Calibration(1.0, 0.75))
+    rejection = evaluate.measure_rejection(calibrated, digits.test, scores)
+    assert rejection.accepted == pytest.approx(6 / 11)
+    rng = np.random.default_rng(calibrate.NEGATIVES_SEED + 1)
+    others = drawn.draw_negatives(rng, rejection.num_negatives, digits.test)
+    logits = model.compute_logits(trained.network, trained.variables, others)
+    other_scores = 1 - 1 / (1 + np.exp(logits.astype(np.float64)).sum(axis=1))
+    assert rejection.refused == pytest.approx(np.mean(other_scores < 0.75), abs=1e-3)
+    above = (scores[:, None] > other_scores).mean()  # by brute force: of all pairs, those in the right order
+    assert rejection.auroc == pytest.approx(above, abs=1e-3)
 
 
 # ---------------------------------------------------------------- command
@@ -98,6 +113,7 @@ def test_command_repeats_the_runs_report(run, tmp_path, capsys):
         "accuracy", "error", "loss", "ece", "dataset", "num_examples", "confusion_matrix", "per_class"
     }  # fmt: skip
     assert np.sum(report["confusion_matrix"]) == report["num_examples"] == 400
+    assert 0.5 < report["rejection"]["auroc"] <= 1
     printed = capsys.readouterr().out
     assert f"accuracy {report['accuracy']:.2%}" in printed
     assert "confusion matrix" in printed
@@ -140,7 +156,7 @@ def test_a_picture_that_cant_be_read_is_left_out_and_named(run, pictures, tmp_pa
     assert evaluate.main(arguments) == 1
     captured = capsys.readouterr()
     assert "9 examples" in captured.out
-    assert "1 without a digit" in captured.out
+    assert "1 taken for no digit" in captured.out
     assert "3.png" in captured.err
 
 

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 
-from digitjax import model
-from digitjax.config import ModelName
+from digitjax import checkpoint, model
+from digitjax.config import ModelName, TrainConfig
 
 # From the layers' arithmetic: kernel height * width * channels * features + features, and inputs * outputs + outputs.
 PARAMETERS = {
@@ -15,9 +16,14 @@ PARAMETERS = {
     "cnn-32-64-64": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 64 + 64) + 650,  # ... 5 -> 3
     "cnn-dropout": (9 * 16 + 16) + (9 * 16 * 16 + 16) + (9 * 16 * 32 + 32) + (9 * 32 * 32 + 32) + (16 * 32 * 128 + 128)
     + 1290,  # 28 -> 26 -> 24 -> 12 -> 10 -> 8 -> 4
+    "vgg": 25 * 32 + 9 * (32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128) + 2 * 2 * (32 + 64 + 128)
+    + (3 * 3 * 128 * 10 + 10),  # 28 -> 24 -> 12 -> 6 -> 3; a scale and a shift for each channel of a convolution
     "default": (25 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 128 + 128) + 1290,
 }  # fmt: skip
-PUBLISHED = {"mlp": 118_282, "cnn-16-8": 22_046, "cnn-32-64-64": 93_322, "cnn-dropout": 83_322, "default": 131_402}
+PUBLISHED = {
+    "mlp": 118_282, "cnn-16-8": 22_046, "cnn-32-64-64": 93_322, "cnn-dropout": 83_322, "default": 131_402,
+    "vgg": 298_922,
+}  # fmt: skip
 
 
 def create(name):
@@ -28,7 +34,7 @@ def create(name):
 @pytest.mark.parametrize("name", get_args(ModelName))
 def test_parameter_counts(name):
     _, variables = create(name)
-    assert model.count_params(variables) == PARAMETERS[name] == PUBLISHED[name]
+    assert model.count_params(variables["params"]) == PARAMETERS[name] == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("name", get_args(ModelName))
@@ -61,6 +67,22 @@ def test_dropout_only_acts_while_training():
     np.testing.assert_array_equal(evaluated, network.apply(variables, images, train=False))
 
 
+def test_batch_normalisation_learns_its_statistics():
+    network, variables = create("vgg")
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (16, 28, 28, 1), np.uint8))
+    _, updated = network.apply(
+        variables, images, train=True, rngs={"dropout": jax.random.key(0)}, mutable=["batch_stats"]
+    )
+    # What the first of them normalises is the first convolution's output, which SciPy computes too.
+    kernel = np.asarray(variables["params"]["Conv_0"]["kernel"], np.float64)[:, :, 0, 0]
+    pixels = (np.asarray(images, np.float64)[..., 0] / 255 - model.PIXEL_MEAN) / model.PIXEL_STD
+    outputs = [scipy.signal.correlate2d(image, kernel, mode="valid") for image in pixels]
+    moved = 1 - model.BATCH_NORM_MOMENTUM
+    stats = updated["batch_stats"]["BatchNorm_0"]
+    assert float(stats["mean"][0]) == pytest.approx(moved * np.mean(outputs), abs=1e-5)
+    assert float(stats["var"][0]) == pytest.approx(1 - moved + moved * np.var(outputs), rel=1e-4)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 7, 8, 20])
 def test_batches_lose_no_image(n):
     network, variables = create("mlp")
@@ -77,6 +99,25 @@ def test_probabilities():
     logits = np.array([[0.0, np.log(3), 0.0]], np.float32)
     np.testing.assert_allclose(model.probs_from_logits(logits, "softmax"), [[0.2, 0.6, 0.2]], rtol=1e-6)
     np.testing.assert_allclose(model.probs_from_logits(logits, "sigmoid"), [[0.5, 0.75, 0.5]], rtol=1e-6)
+
+
+def test_scores_say_whether_there_is_a_digit():
+    logits = np.array([[0.0, np.log(3), 0.0], [-50.0, -50.0, -50.0], [90.0, 0.0, 0.0]], np.float32)
+    # The eleventh logit of softmax models is 0: (1 + 3 + 1) / (1 + 3 + 1 + 1).
+    np.testing.assert_allclose(model.is_digit_scores(logits, TrainConfig()), [5 / 6, 0, 1], atol=1e-6)
+    sigmoid = TrainConfig(loss="sigmoid")
+    np.testing.assert_allclose(model.is_digit_scores(logits, sigmoid), [0.75, 0, 1], atol=1e-6)
+    np.testing.assert_array_equal(model.is_digit_scores(logits, TrainConfig(negative_share=0)), [1, 1, 1])
+
+
+def test_saliency_adds_up_to_the_whole_difference(digits):
+    trained = checkpoint.load_model(checkpoint.default_checkpoint())
+    for image, label in zip(digits.test.images[:5], digits.test.labels[:5], strict=True):
+        saliency = model.integrated_gradients(trained.network, trained.variables, image, label, num_steps=512)
+        both = model.compute_logits(trained.network, trained.variables, np.stack([image, np.zeros_like(image)]))
+        log_probs = np.log(model.probs_from_logits(both, "softmax"))[:, label]
+        assert float(saliency.sum()) == pytest.approx(log_probs[0] - log_probs[1], rel=0.05)
+        assert not np.asarray(saliency)[image == 0].any()
 
 
 @pytest.mark.usefixtures("no_type_checks")

@@ -4,9 +4,10 @@ import io
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from digitjax import predict
 from digitjax.predict import Recognizer, predict_digit
@@ -69,15 +70,84 @@ def test_digits_of_other_people_are_read(digits, recognizer):
 def test_blank_paper_holds_no_digit(recognizer):
     prediction = recognizer.predict_digit(np.full((50, 50), 255, np.uint8))
     assert prediction.digit is None
-    assert prediction.confidence == 0
+    assert prediction.reason == "blank"
+    assert prediction.confidence == prediction.is_digit_score == 0
     assert prediction.box is None
+
+
+def draw_scribble():
+    """A zigzag that no digit has: dark ink on white paper."""
+    paper = Image.new("L", (200, 160), 255)
+    points = [(20 + 16 * i, 30 if i % 2 else 130) for i in range(11)]
+    ImageDraw.Draw(paper).line(points, fill=0, width=6, joint="curve")
+    return np.asarray(paper)
+
+
+def draw_house():
+    paper = Image.new("L", (200, 200), 255)
+    draw = ImageDraw.Draw(paper)
+    draw.rectangle((50, 90, 150, 180), outline=0, width=7)
+    draw.line([(40, 95), (100, 30), (160, 95)], fill=0, width=7, joint="curve")
+    draw.rectangle((85, 130, 115, 180), outline=0, width=6)
+    return np.asarray(paper)
+
+
+@pytest.mark.parametrize("draw", [draw_scribble, draw_house])
+def test_what_is_no_digit_is_refused(recognizer, draw):
+    prediction = recognizer.predict_digit(draw())
+    assert prediction.digit is None
+    assert prediction.reason == "not a digit"
+    assert prediction.confidence == 0
+    assert 0 <= prediction.is_digit_score < recognizer.threshold
+    assert prediction.box is not None
+    assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_threshold_decides(recognizer, seven):
+    scribble = draw_scribble()
+    assert Recognizer(recognizer.trained, threshold=0.0).predict_digit(scribble).digit in range(10)
+    strict = Recognizer(recognizer.trained, threshold=1.1).predict_digit(seven)
+    assert strict.digit is None
+    assert strict.is_digit_score == recognizer.predict_digit(seven).is_digit_score
+
+
+def test_digits_score_higher_than_letters(recognizer, digits):
+    letters = [letter for letter in "ACEFHKMNPRUWXY" for _ in range(2)]
+    pictures = []
+    for i, letter in enumerate(letters):
+        canvas = np.full((140, 140), 255, np.uint8)
+        font = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX)[i % 2]
+        pictures.append(cv2.putText(canvas, letter, (30, 110), font, 3.5, 0, 8, cv2.LINE_AA))
+    scores = [p.is_digit_score for p in recognizer.predict_digits(pictures)]
+    own = [p.is_digit_score for p in recognizer.predict_digits(list(digits.test.images[:100, ..., 0]))]
+    assert np.mean([score < recognizer.threshold for score in scores]) >= 0.9
+    assert np.mean([score >= recognizer.threshold for score in own]) >= 0.95
+
+
+def test_the_ink_that_decided(recognizer):
+    # A 7 and a stray dot: the stem must weigh more than the dot.
+    paper = Image.new("L", (100, 120), 255)
+    ImageDraw.Draw(paper).line([(25, 25), (75, 25), (42, 100)], fill=0, width=9, joint="curve")
+    prediction = recognizer.predict_digit(np.asarray(paper))
+    saliency = recognizer.explain(prediction)
+    assert saliency.shape == (28, 28)
+    assert not saliency[prediction.canonical == 0].any()
+    assert saliency.sum() > 0  # all its ink makes it more of a 7 than blank paper is
+
+
+def test_reading_skips_what_is_no_digit(recognizer):
+    paper = np.full((140, 420), 255, np.uint8)
+    cv2.putText(paper, "W", (20, 110), cv2.FONT_HERSHEY_SIMPLEX, 3, 0, 7, cv2.LINE_AA)
+    cv2.putText(paper, "2", (160, 110), cv2.FONT_HERSHEY_SIMPLEX, 3, 0, 7, cv2.LINE_AA)
+    cv2.putText(paper, "3", (280, 110), cv2.FONT_HERSHEY_SIMPLEX, 3, 0, 7, cv2.LINE_AA)
+    assert recognizer.read(paper).text == "23"
 
 
 def test_sigmoid_models_answer_ten_questions(recognizer, seven):
     trained = recognizer.trained
     questions = Recognizer(trained._replace(config=dataclasses.replace(trained.config, loss="sigmoid")))
-    probabilities = questions.predict_digit(seven).probabilities
-    softmax = recognizer.predict_digit(seven).probabilities
+    probabilities = questions.predict_digit(seven).probabilities.astype(np.float64)
+    softmax = recognizer.predict_digit(seven).probabilities.astype(np.float64)
     # The same logits: log(p / (1 - p)) of a sigmoid differs from log(p) of a softmax by a constant.
     logits = np.log(probabilities) - np.log1p(-probabilities)
     np.testing.assert_allclose(np.ptp(logits - np.log(softmax)), 0, atol=1e-2)
@@ -124,7 +194,8 @@ def test_text(picture, capsys):
 def test_json(picture, capsys, recognizer):
     status, (line,) = run_json(capsys, picture)
     assert status == 0
-    assert list(line) == ["file", "digit", "confidence", "probabilities", "box"]
+    assert list(line) == ["file", "digit", "reason", "confidence", "is_digit_score", "probabilities", "box"]
+    assert line["reason"] is None
     assert line["file"] == str(picture)
     assert line["digit"] == 7
     assert line["probabilities"] == pytest.approx(recognizer.predict_digit(picture).probabilities.tolist(), abs=1e-5)
@@ -138,7 +209,10 @@ def test_csv(picture, tmp_path, capsys):
     rows = {row["file"].rsplit("/", 1)[-1]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
     assert rows["seven.png"]["digit"] == "7"
     assert float(rows["seven.png"]["p7"]) > 0.8
-    assert rows["seven.png"]["error"] == ""
+    assert rows["seven.png"]["error"] == rows["seven.png"]["reason"] == ""
+    assert 0.9 < float(rows["seven.png"]["is_digit_score"]) <= 1
+    assert 0 <= int(rows["seven.png"]["left"]) < int(rows["seven.png"]["right"]) <= 100
+    assert rows["blank.png"]["reason"] == "blank"
     assert rows["broken.png"]["digit"] == ""
     assert "not an image" in rows["broken.png"]["error"]
     assert rows["blank.png"]["digit"] == rows["blank.png"]["left"] == ""
@@ -165,7 +239,18 @@ def test_blank_is_null(tmp_path, capsys):
     status, (line,) = run_json(capsys, tmp_path / "blank.png")
     assert status == 0
     assert line["digit"] is None
+    assert line["reason"] == "blank"
     assert line["box"] is None
+
+
+def test_what_is_no_digit_is_null_and_says_why(tmp_path, capsys):
+    Image.fromarray(draw_scribble()).save(tmp_path / "scribble.png")
+    status, (line,) = run_json(capsys, tmp_path / "scribble.png")
+    assert status == 0
+    assert line["digit"] is None
+    assert line["reason"] == "not a digit"
+    assert predict.main([str(tmp_path / "scribble.png")]) == 0
+    assert capsys.readouterr().out.strip().endswith("scribble.png: no digit (not a digit)")
 
 
 def test_standard_input(picture, python):
