@@ -2,26 +2,38 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from digitjax.config import DigitjaxError
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS, MAX_SIDE = 100_000_000, 100_000
+
+# Pictures are reduced band by band; bands of this many pixels stay in the processor's cache.
+BAND_PIXELS = 1 << 18
+
+# What OpenCV computes with; other types become float32.
+CV_TYPES = (np.uint8, np.uint16, np.float32)
+
+# More than any sensor's numbers, and far from where float32 ends.
+MAX_FLOAT = 1e30
 
 # Grey is how people see ink, and has the least noise. Where it keeps less than this share of the contrast of the best
 # of red, green and blue (yellow on white, blue on black), that channel is taken.
-GRAY_SHARE = 0.4
+GRAY_SHARE, CONTRAST_SIZE = 0.4, 128  # so many rows and columns are enough to see that
 
-EXIF_ORIENTATION, EXIF_LYING = 0x0112, range(5, 9)
+# EXIF's orientations are a transposition, then a flip of the rows, then one of the columns.
+EXIF_ORIENTATION = 0x0112
+EXIF_TRANSPOSED, EXIF_FLIPPED, EXIF_MIRRORED = (5, 6, 7, 8), (3, 4, 7, 8), (2, 3, 6, 7)
 
 
 @runtime_checkable
@@ -103,44 +115,46 @@ def load_picture(image: ImageSource, max_size: int | None) -> Picture:
 
 def _decode(file: Any, max_size: int | None) -> Picture:
     with _pillow_errors(), Image.open(file) as image:
-        _check_size(*image.size)
+        if image.format == "EPS":
+            raise ImageError("is a PostScript program, which would have to be run to see the picture")
         width, height = image.size
-        if max_size and max(width, height) > max_size:
-            share = max_size / max(width, height)
-            image.draft(None, (int(width * share), int(height * share)))  # JPEG can skip detail while decoding
-        picture = _from_pil(image, max_size)
-        if image.getexif().get(EXIF_ORIENTATION) in EXIF_LYING:
-            width, height = height, width
-        return Picture(picture.gray, width, height)
+        _check_size(width, height)
+        share = max_size / max(width, height) if max_size else 1
+        # JPEG can skip detail while decoding.
+        drafted = image.draft(None, (int(width * share), int(height * share))) if share < 1 else None
+        return _from_pil(image, max_size, (width, height) if drafted else None)
 
 
 @contextlib.contextmanager
 def _pillow_errors() -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures, which have a limit of their own here, and of odd tags
+            yield
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError("is not an image in a format that Pillow reads") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"has more than the {MAX_PIXELS:,} pixels allowed") from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever a broken file makes them stumble over
-        raise ImageError(f"can't be decoded: {error}") from None
+        raise ImageError(f"can't be decoded: {error or type(error).__name__}") from None
 
 
 def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed")
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed, or the {MAX_SIDE:,} along a side"
+        )
 
 
-def _from_pil(image: Image.Image, max_size: int | None) -> Picture:
+def _from_pil(image: Image.Image, max_size: int | None, size: tuple[int, int] | None = None) -> Picture:
+    """Reads an image of Pillow's; `size` is that of the picture, where the image shows it reduced."""
     _check_size(*image.size)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return _from_array(np.asarray(image).astype(np.uint16), max_size)
-    if image.mode in ("I", "F"):
-        return _from_array(np.asarray(image).astype(np.float32), max_size)
-    if image.has_transparency_data:
-        return _from_array(np.asarray(image.convert("RGBA")), max_size)
-    return _from_array(np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB")), max_size)
+    image.load()
+    _check_size(*image.size)  # the header of an icon may lie
+    gray = _reduce(lambda top, bottom: _band_to_array(image, top, bottom), image.size, max_size)
+    return _turn(Picture(gray, *(size or image.size)), _read_orientation(image))
 
 
 def _from_array(array: NDArray[Any], max_size: int | None) -> Picture:
@@ -152,40 +166,131 @@ def _from_array(array: NDArray[Any], max_size: int | None) -> Picture:
         raise ImageError(f"an array must hold numbers, found {array.dtype}")
     height, width = array.shape[:2]
     _check_size(width, height)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    native = array.dtype.newbyteorder("=")
+    gray = _reduce(lambda top, bottom: array[top:bottom].astype(native, copy=False), (width, height), max_size)
+    return Picture(gray, width, height)
+
+
+# ---------------------------------------------------------------- from Pillow's images to arrays
+
+
+def _band_to_array(image: Image.Image, top: int, bottom: int) -> NDArray[Any]:
+    """Returns rows of an image as L, RGB or RGBA, or as the wide type that it has."""
+    band = image.crop((0, top, image.width, bottom))
+    if band.mode.startswith("I;16"):
+        return np.asarray(band).astype(np.uint16)
+    if band.mode in ("I", "F"):
+        return np.asarray(band)
+    mode = "RGBA" if band.has_transparency_data else "L" if band.mode in ("L", "1") else "RGB"
+    return np.asarray(band if band.mode == mode else band.convert(mode))
+
+
+def _read_orientation(image: Image.Image) -> int | None:
+    """Returns how the camera was held, as EXIF numbers it."""
+    try:
+        return image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # noqa: BLE001 - broken EXIF makes Pillow stumble as broken files do, but the picture is whole
+        return None
+
+
+def _turn(picture: Picture, orientation: int | None) -> Picture:
+    """Turns and mirrors a picture upright."""
+    gray, width, height = picture
+    if orientation in EXIF_TRANSPOSED:
+        gray, width, height = gray.T, height, width
+    if orientation in EXIF_FLIPPED:
+        gray = gray[::-1]
+    if orientation in EXIF_MIRRORED:
+        gray = gray[:, ::-1]
+    return Picture(np.ascontiguousarray(gray), width, height)
+
+
+# ---------------------------------------------------------------- from arrays to gray
+
+
+def _reduce(
+    read_band: Callable[[int, int], NDArray[Any]], size: tuple[int, int], max_size: int | None
+) -> Float32[np.ndarray, "h w"]:
+    """Reads the brightness band by band, so that there is never a second picture of its size in memory.
+
+    Averaging over areas is separable: each band is reduced in width, then all of them together in height.
+
+    Args:
+      read_band: Returns the rows from a first to a last, exclusive, as [rows, w] or [rows, w, channels].
+      size: Width and height.
+      max_size: What the longer side is reduced to; None: the picture keeps its size.
+    """
+    width, height = size
+    scale = min(1.0, max_size / max(size)) if max_size else 1.0
+    small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
+    rows = max(1, BAND_PIXELS // width) if scale < 1 else height
+    bands, highest = [], 0.0
+    for top in range(0, height, rows):
+        band = read_band(top, min(height, top + rows))
+        highest = max(highest, _check_values(band))
+        dtype = band.dtype
+        if dtype not in CV_TYPES:
+            band = band.astype(np.float32)
+        bands.append(cv2.resize(band, (small_width, len(band)), interpolation=cv2.INTER_AREA) if scale < 1 else band)
+    array = bands[0] if len(bands) == 1 else np.concatenate(bands)
+    if scale < 1:
+        array = cv2.resize(array, (small_width, small_height), interpolation=cv2.INTER_AREA)
+    return _to_gray(array, _white(dtype, highest))
+
+
+def _check_values(array: NDArray[Any]) -> float:
+    """Returns the largest value.
+
+    Raises:
+      ImageError: Some are negative, or no numbers that float32 holds.
+    """
+    if array.dtype in (np.uint8, np.uint16, bool):
+        return float(np.iinfo(array.dtype).max) if array.dtype != bool else 1.0
+    lowest, highest = float(array.min()), float(array.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise ImageError("an array must hold finite numbers, found NaN or infinity")
-    if array.dtype.kind in "if" and array.min() < 0:
-        raise ImageError(f"an array must not hold negative numbers, found {array.min():g}")
-    white = _white(array.dtype, float(array.max()))
-    values = _reduce(array, max_size).astype(np.float32) * np.float32(255 / white)
-    return Picture(_to_gray(values), width, height)
+    if lowest < 0:
+        raise ImageError(f"an array must not hold negative numbers, found {lowest:g}")
+    if highest > MAX_FLOAT:
+        raise ImageError(f"an array must hold numbers in 0..1, 0..255 or 0..65535, found {highest:g}")
+    return highest
 
 
-def _reduce(array: NDArray[Any], max_size: int | None) -> NDArray[Any]:
-    height, width = array.shape[:2]
-    scale = max_size / max(height, width) if max_size else 1.0
-    if scale >= 1:
+def _to_gray(array: Shaped[np.ndarray, "h w *channels"], white: float) -> Float32[np.ndarray, "h w"]:
+    """Returns the brightness, 0 to 255, of what may have colour and transparency.
+
+    Args:
+      array: [h, w], [h, w, 1], [h, w, 3] or [h, w, 4].
+      white: The value that stands for white.
+    """
+    if array.ndim == 3:
+        array = array[..., 0] if array.shape[2] == 1 else _mix_channels(_resolve_alpha(array, white))
+    gray = array.astype(np.float32)
+    if white != 255:
+        gray *= np.float32(255 / white)
+    return gray
+
+
+def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"], white: float) -> Shaped[np.ndarray, "h w 3"]:
+    """Puts what is transparent on white, or on black where what is opaque is light."""
+    if array.shape[2] == 3:
         return array
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    known = array if array.dtype in (np.uint8, np.uint16, np.float32) else array.astype(np.float32)
-    return cv2.resize(np.ascontiguousarray(known), size, interpolation=cv2.INTER_AREA)
+    color, alpha = array[..., :3].astype(np.float32), array[..., 3:].astype(np.float32) / np.float32(white)
+    weight = float(alpha.sum())
+    is_light = (
+        weight > 0 and float((cv2.cvtColor(color, cv2.COLOR_RGB2GRAY) * alpha[..., 0]).sum()) / weight > white / 2
+    )
+    ground = 0.0 if is_light and alpha.min() < 0.5 else white
+    return color * alpha + np.float32(ground) * (1 - alpha)
 
 
-def _to_gray(values: Float32[np.ndarray, "h w *channels"]) -> Float32[np.ndarray, "h w"]:
-    if values.ndim == 2:
-        return values
-    if values.shape[2] == 1:
-        return values[..., 0]
-    color = np.ascontiguousarray(values[..., :3])
-    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
-    if values.shape[2] == 4:
-        alpha = values[..., 3] / 255
-        ground = _choose_ground(gray, alpha)
-        color = color * alpha[..., None] + ground * (1 - alpha[..., None])
-        gray = gray * alpha + ground * (1 - alpha)
-    contrasts = [float(color[..., channel].std()) for channel in range(3)]
-    if float(gray.std()) < GRAY_SHARE * max(contrasts):
-        return np.ascontiguousarray(color[..., int(np.argmax(contrasts))])
+def _mix_channels(color: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w"]:
+    """Returns grey, or the one channel that shows ink where grey doesn't."""
+    gray = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2GRAY)
+    step = max(1, min(gray.shape) // CONTRAST_SIZE)
+    contrasts = cv2.meanStdDev(np.ascontiguousarray(color[::step, ::step]))[1]
+    if cv2.meanStdDev(np.ascontiguousarray(gray[::step, ::step]))[1] < GRAY_SHARE * contrasts.max():
+        return color[..., int(contrasts.argmax())]
     return gray
 
 
@@ -196,9 +301,3 @@ def _white(dtype: np.dtype[Any], maximum: float) -> float:
     if dtype == np.uint16 or maximum > 255:
         return max(65535.0, maximum)
     return 255.0
-
-
-def _choose_ground(gray: Float32[np.ndarray, "h w"], alpha: Float32[np.ndarray, "h w"]) -> float:
-    """White, or black where what is opaque is light."""
-    weight = float(alpha.sum())
-    return 0.0 if weight > 0 and float((gray * alpha).sum()) / weight > 128 and alpha.min() < 0.5 else 255.0
