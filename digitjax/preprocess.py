@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from digitjax.ink import disk, extract_ink, find_strokes, ink_box, label_components, measure_stroke_width, rim_pixels
+from digitjax.ink import disk, extract_ink, ink_box, label_strokes, measure_stroke_width, rim_pixels
 from digitjax.picture import ImageError, ImageSource, load_gray, load_picture
 
 __all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "load_gray", "preprocess_image"]
@@ -68,11 +68,10 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
     Specks are left out, and so is what the rim cuts: a neighbour's stroke, a dark frame, the table beside the page.
     """
-    strokes = find_strokes(ink, RULE_SHARE * max(ink.shape))
-    components, stats = label_components(strokes)
+    components, stats = label_strokes(ink, RULE_SHARE * max(ink.shape))
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
     if not len(areas):
-        return strokes
+        return components > 0
     height, width = ink.shape
     left, top, wide, high = (stats[1:, column] for column in range(4))
     touches = np.stack([left == 0, top == 0, left + wide == width, top + high == height])
