@@ -18,6 +18,9 @@ from digitjax.config import DigitjaxError
 
 MAX_PIXELS, MAX_SIDE = 100_000_000, 100_000
 
+# Decoding these takes 15 to 20 bytes a pixel, four times as many as other formats: fewer pixels keep it below 1 GiB.
+DEMANDING_FORMATS = {"WEBP": 50_000_000, "JPEG2000": 50_000_000}
+
 # Pictures are reduced band by band; bands of this many pixels stay in the processor's cache.
 BAND_PIXELS = 1 << 18
 
@@ -104,13 +107,23 @@ def load_picture(image: ImageSource, max_size: int | None) -> Picture:
         try:
             with Path(image).open("rb") as file:
                 return _decode(file, max_size)
-        except OSError as error:
-            raise ImageError(f"{image}: can't be opened: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # ValueError: no path has a null byte
+            raise ImageError(f"{image}: can't be opened: {getattr(error, 'strerror', None) or error}") from None
         except ImageError as error:
             raise ImageError(f"{image}: {error}") from None
     if isinstance(image, BinaryFile):
-        return _decode(io.BytesIO(image.read()), max_size)
+        return _decode(io.BytesIO(_read_all(image)), max_size)
     raise ImageError(f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}")
+
+
+def _read_all(file: BinaryFile) -> bytes:
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise ImageError(f"can't be read: {error}") from None
+    if not isinstance(data, bytes):
+        raise ImageError("a file must be opened for reading bytes, not text")
+    return data
 
 
 def _decode(file: Any, max_size: int | None) -> Picture:
@@ -118,7 +131,7 @@ def _decode(file: Any, max_size: int | None) -> Picture:
         if image.format == "EPS":
             raise ImageError("is a PostScript program, which would have to be run to see the picture")
         width, height = image.size
-        _check_size(width, height)
+        _check_size(width, height, DEMANDING_FORMATS.get(image.format or "", MAX_PIXELS))
         share = max_size / max(width, height) if max_size else 1
         # JPEG can skip detail while decoding.
         drafted = image.draft(None, (int(width * share), int(height * share))) if share < 1 else None
@@ -138,20 +151,25 @@ def _pillow_errors() -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(f"has more than the {MAX_PIXELS:,} pixels allowed") from None
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever a broken file makes them stumble over
-        raise ImageError(f"can't be decoded: {error or type(error).__name__}") from None
+        raise ImageError(f"can't be decoded: {str(error) or type(error).__name__}") from None
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise ImageError(
-            f"has {width}x{height} pixels, more than the {MAX_PIXELS:,} allowed, or the {MAX_SIDE:,} along a side"
-        )
+def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    if width * height == 0:
+        raise ImageError(f"has no pixels: {width}x{height}")
+    if width * height > max_pixels:
+        raise ImageError(f"has {width}x{height} pixels, more than the {max_pixels:,} allowed")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"has {width}x{height} pixels, more than the {MAX_SIDE:,} allowed along a side")
 
 
 def _from_pil(image: Image.Image, max_size: int | None, size: tuple[int, int] | None = None) -> Picture:
     """Reads an image of Pillow's; `size` is that of the picture, where the image shows it reduced."""
     _check_size(*image.size)
-    image.load()
+    try:
+        image.load()
+    except AssertionError:  # Pillow's word for it
+        raise ImageError("can't be decoded: its file has been closed") from None
     _check_size(*image.size)  # the header of an icon may lie
     gray = _reduce(lambda top, bottom: _band_to_array(image, top, bottom), image.size, max_size)
     return _turn(Picture(gray, *(size or image.size)), _read_orientation(image))
@@ -185,15 +203,16 @@ def _band_to_array(image: Image.Image, top: int, bottom: int) -> NDArray[Any]:
     return np.asarray(band if band.mode == mode else band.convert(mode))
 
 
-def _read_orientation(image: Image.Image) -> int | None:
-    """Returns how the camera was held, as EXIF numbers it."""
+def _read_orientation(image: Image.Image) -> int:
+    """Returns how the camera was held, as EXIF numbers it; 1 is upright."""
     try:
-        return image.getexif().get(EXIF_ORIENTATION)
+        orientation = image.getexif().get(EXIF_ORIENTATION)
     except Exception:  # noqa: BLE001 - broken EXIF makes Pillow stumble as broken files do, but the picture is whole
-        return None
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
-def _turn(picture: Picture, orientation: int | None) -> Picture:
+def _turn(picture: Picture, orientation: int) -> Picture:
     """Turns and mirrors a picture upright."""
     gray, width, height = picture
     if orientation in EXIF_TRANSPOSED:
@@ -248,11 +267,11 @@ def _check_values(array: NDArray[Any]) -> float:
         return float(np.iinfo(array.dtype).max) if array.dtype != bool else 1.0
     lowest, highest = float(array.min()), float(array.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise ImageError("an array must hold finite numbers, found NaN or infinity")
+        raise ImageError("pixels must be finite numbers, found NaN or infinity")
     if lowest < 0:
-        raise ImageError(f"an array must not hold negative numbers, found {lowest:g}")
+        raise ImageError(f"pixels must not be negative, found {lowest:g}")
     if highest > MAX_FLOAT:
-        raise ImageError(f"an array must hold numbers in 0..1, 0..255 or 0..65535, found {highest:g}")
+        raise ImageError(f"pixels must be in 0..1, 0..255 or 0..65535, found {highest:g}")
     return highest
 
 
