@@ -70,7 +70,8 @@ def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_
     tight frame, and what is narrow, which can't be fooled by shadows. Squares let ink, which is strong and small,
     outweigh shading, which is weak and wide.
     """
-    ground = np.float32(np.median(rim_pixels(gray)))
+    # A rule along two sides is half of the outermost ring, and less of a few rings.
+    ground = np.float32(np.median(rim_pixels(gray, max(1, min(gray.shape) // 32))))
     witnesses = [
         (rim_weight, np.maximum(gray - ground, 0), np.maximum(ground - gray, 0)),
         (1.0, *_find_narrow(gray, stroke_share * max(gray.shape))),
@@ -254,9 +255,12 @@ def measure_stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
     return 4 * float(distance[distance > 0].mean() - 0.5) if mask.any() else 0.0
 
 
-def rim_pixels(image: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "n"]:
-    """Returns the outermost pixels of an image."""
-    return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
+def rim_pixels(image: Shaped[np.ndarray, "h w"], width: int = 1) -> Shaped[np.ndarray, "n"]:
+    """Returns the pixels of an image's outermost rings, as many as `width`."""
+    inside = image[width:-width]
+    return np.concatenate(
+        [side.ravel() for side in (image[:width], image[-width:], inside[:, :width], inside[:, -width:])]
+    )
 
 
 def ink_box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
