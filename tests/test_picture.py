@@ -100,7 +100,7 @@ print((peak() - before) // 1024)
         ("LA", "PNG", {"compress_level": 1}),
         ("I;16", "PNG", {"compress_level": 1}),
         ("1", "PNG", {}),
-        ("P", "GIF", {}),
+        ("L", "GIF", {}),
         ("F", "TIFF", {}),
         ("CMYK", "TIFF", {"compression": "tiff_lzw"}),
     ],
