@@ -242,7 +242,7 @@ def _reduce(
     width, height = size
     scale = min(1.0, max_size / max(size)) if max_size else 1.0
     small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
-    rows = max(1, BAND_PIXELS // width) if scale < 1 else height
+    rows = max(1, BAND_PIXELS // width)
     bands, highest = [], 0.0
     for top in range(0, height, rows):
         band = read_band(top, min(height, top + rows))

@@ -88,7 +88,7 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     main = int(weight.argmax())
     kept = (areas >= max(2, 0.03 * areas[main])) & ~(touches.any(axis=0) & (weight < 0.5 * weight[main]))
     kept[main] = True
-    return np.concatenate([[False], kept])[components]
+    return np.concatenate([[False], kept]).take(components)
 
 
 # ---------------------------------------------------------------- from ink to MNIST's drawing
