@@ -84,16 +84,7 @@ class Picture(NamedTuple):
         )
 
 
-def load_gray(image: ImageSource) -> Float32[np.ndarray, "h w"]:
-    """Reads a picture upright and in full size, as brightness from 0 (black) to 255 (white), transparency resolved.
-
-    Raises:
-      ImageError: The picture can't be read; the message says why.
-    """
-    return load_picture(image, max_size=None).gray
-
-
-def load_picture(image: ImageSource, max_size: int | None) -> Picture:
+def load_picture(image: ImageSource, max_size: int) -> Picture:
     """Reads a picture upright, its longer side reduced to `max_size` pixels where it is longer.
 
     Raises:
@@ -129,11 +120,11 @@ def _read_all(file: BinaryFile) -> bytes:
     return data
 
 
-def _decode(file: Any, max_size: int | None) -> Picture:
+def _decode(file: Any, max_size: int) -> Picture:
     with _pillow_errors(), Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         _check_size(width, height, DEMANDING_FORMATS.get(image.format or "", MAX_PIXELS))
-        share = max_size / max(width, height) if max_size else 1
+        share = max_size / max(width, height)
         # JPEG can skip detail while decoding.
         drafted = image.draft(None, (int(width * share), int(height * share))) if share < 1 else None
         return _from_pil(image, max_size, (width, height) if drafted else None)
@@ -164,7 +155,7 @@ def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
         raise ImageError(f"has {width}x{height} pixels, more than the {MAX_SIDE:,} allowed along a side")
 
 
-def _from_pil(image: Image.Image, max_size: int | None, size: tuple[int, int] | None = None) -> Picture:
+def _from_pil(image: Image.Image, max_size: int, size: tuple[int, int] | None = None) -> Picture:
     """Reads an image of Pillow's; `size` is that of the picture, where the image shows it reduced."""
     _check_size(*image.size)
     if getattr(image, "tile", None) and getattr(image, "fp", None) is None:  # Pillow's own words for it are obscure
@@ -175,7 +166,7 @@ def _from_pil(image: Image.Image, max_size: int | None, size: tuple[int, int] | 
     return _turn(Picture(gray, *(size or image.size)), _read_orientation(image))
 
 
-def _from_array(array: NDArray[Any], max_size: int | None) -> Picture:
+def _from_array(array: NDArray[Any], max_size: int) -> Picture:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(f"an array must be [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], found shape {array.shape}")
     if array.size == 0:
@@ -228,7 +219,7 @@ def _turn(picture: Picture, orientation: int) -> Picture:
 
 
 def _reduce(
-    read_band: Callable[[int, int], NDArray[Any]], size: tuple[int, int], max_size: int | None
+    read_band: Callable[[int, int], NDArray[Any]], size: tuple[int, int], max_size: int
 ) -> Float32[np.ndarray, "h w"]:
     """Reads the brightness band by band, so that there is never a second picture of its size in memory.
 
@@ -237,10 +228,10 @@ def _reduce(
     Args:
       read_band: Returns the rows from a first to a last, exclusive, as [rows, w] or [rows, w, channels].
       size: Width and height.
-      max_size: What the longer side is reduced to; None: the picture keeps its size.
+      max_size: What the longer side is reduced to, where it is longer.
     """
     width, height = size
-    scale = min(1.0, max_size / max(size)) if max_size else 1.0
+    scale = min(1.0, max_size / max(size))
     small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
     rows = max(1, BAND_PIXELS // width)
     bands, highest = [], 0.0

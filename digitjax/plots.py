@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from digitjax.checkpoint import Record
     from digitjax.data import Splits
     from digitjax.evaluate import Evaluation, Report
+    from digitjax.picture import Picture
     from digitjax.predict import Prediction
 
 BLUE, ORANGE, GRAY = "#1f5fa8", "#d9650a", "#6b6b6b"
@@ -116,7 +117,7 @@ class Shown(NamedTuple):
     """A picture that was read."""
 
     name: str
-    picture: NDArray[Any]  # [h, w], 0 (black) to 255 (white)
+    picture: "Picture"
     prediction: "Prediction"
     saliency: NDArray[np.float32]  # [28, 28], above 0 what speaks for the digit, below 0 what speaks against it
 
@@ -129,7 +130,8 @@ def save_predictions(path: Path, shown: Sequence[Shown]) -> None:
         axes.axis("off")
     for row, (name, picture, prediction, saliency) in zip(grid, shown, strict=False):
         picture_axes, canonical_axes, saliency_axes, bars_axes = row
-        picture_axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        extent = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)  # boxes are in the picture's own pixels
+        picture_axes.imshow(picture.gray, cmap="gray", vmin=0, vmax=255, extent=extent)
         if prediction.box:
             left, top, right, bottom = prediction.box
             picture_axes.add_patch(

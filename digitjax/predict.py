@@ -28,7 +28,8 @@ from PIL import Image
 
 from digitjax import checkpoint, cli, model
 from digitjax.config import DigitjaxError
-from digitjax.preprocess import ImageError, ImageSource, PreprocessedImage, load_gray, preprocess_image
+from digitjax.picture import FORMATS, load_picture
+from digitjax.preprocess import WORK_SIZE, ImageError, ImageSource, PreprocessedImage, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
 
 Reason = Literal["blank", "not a digit"]
@@ -258,9 +259,10 @@ def predict(args: PredictArguments) -> int:
     if args.show:
         from digitjax import plots  # matplotlib, 0.5 s
 
-        plots.save_predictions(
-            args.show, [plots.Shown(name, load_gray(source), p, recognizer.explain(p)) for name, source, p in shown]
-        )
+        rows = [
+            plots.Shown(name, load_picture(source, WORK_SIZE), p, recognizer.explain(p)) for name, source, p in shown
+        ]
+        plots.save_predictions(args.show, rows)
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
 
 
@@ -270,8 +272,8 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
         if path == STDIN:
             yield path, sys.stdin.buffer.read()
         elif Path(path).is_dir():
-            suffixes = Image.registered_extensions()
-            files = [file for file in sorted(Path(path).rglob("*")) if file.suffix.lower() in suffixes]
+            formats = Image.registered_extensions()
+            files = [file for file in sorted(Path(path).rglob("*")) if formats.get(file.suffix.lower()) in FORMATS]
             yield from ((str(file), file) for file in files)
             if not files:
                 yield path, ImageError(f"{path}: is a folder without pictures")

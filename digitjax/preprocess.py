@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from digitjax.ink import disk, extract_ink, ink_box, label_strokes, measure_stroke_width, rim_pixels
-from digitjax.picture import ImageError, ImageSource, load_gray, load_picture
+from digitjax.picture import ImageError, ImageSource, load_picture
 
-__all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "load_gray", "preprocess_image"]
+__all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "preprocess_image"]
 
 SIZE, BOX = 28, 20
 

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from digitjax import picture
-from digitjax.picture import ImageError, load_gray, load_picture
+from digitjax.picture import ImageError, load_picture
+
+
+def load_gray(image):
+    """Brightness in full size."""
+    return load_picture(image, 10_000).gray
+
 
 # ---------------------------------------------------------------- large pictures
 

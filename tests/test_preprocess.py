@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from digitjax.ink import measure_stroke_width
-from digitjax.preprocess import ImageError, draw_canonical, load_gray, preprocess_image
+from digitjax.preprocess import ImageError, draw_canonical, preprocess_image
 
 # Seven as bytes in every container that a user may have; the picture is the same.
 
@@ -275,13 +275,13 @@ def test_a_blank_photo_has_no_box():
 )
 def test_bad_input_is_one_clear_error(source, message):
     with pytest.raises(ImageError, match=message):
-        load_gray(source)
+        preprocess_image(source)
 
 
 @pytest.mark.usefixtures("no_type_checks")
 def test_what_is_no_picture_at_all():
     with pytest.raises(ImageError, match=r"must be a path, bytes, .* found int"):
-        load_gray(42)
+        preprocess_image(42)
 
 
 def test_truncated_files(seven, tmp_path):
