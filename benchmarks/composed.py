@@ -1,6 +1,6 @@
-"""Accuracy on pictures composed of MNIST's validation digits, whose truth is known.
+"""Accuracy on pictures composed of MNIST's validation digits and of drawings without one, whose truth is known.
 
-    python benchmarks/composed.py --idx-dir FOLDER      # digits alone on paper, and numbers of several digits
+    python benchmarks/composed.py --idx-dir FOLDER      # one digit on paper, none, and numbers of several digits
     python benchmarks/composed.py --idx-dir FOLDER --fit
 
 Pen, paper, light, rules, neighbours and the gaps between digits are drawn at random. With `--fit` the constants by
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitjax import cut, data, predict, segment
+from digitjax import cut, data, drawn, predict, segment
 from digitjax.idx import Dataset
 
 FIT_SEED, REPORT_SEED = 1, 2
@@ -168,8 +168,15 @@ def main() -> None:
     if args.fit:
         fit(recognizer, list(compose(FIT_SEED, validation, args.pictures, numbers=True)))
     digits = list(compose(REPORT_SEED, validation, args.pictures, numbers=False))
-    right = [recognizer.predict_digit(picture).digit == int(label) for picture, label in digits]
-    print(f"one digit:  {np.mean(right):.1%} of {len(digits)} right")
+    answers = [recognizer.predict_digit(picture).digit for picture, _ in digits]
+    right = [digit == int(label) for digit, (_, label) in zip(answers, digits, strict=True)]
+    refused = [digit is None for digit in answers]
+    print(f"one digit:  {np.mean(right):.1%} of {len(digits)} right, {np.mean(refused):.1%} refused")
+    negatives = drawn.draw_negatives(np.random.default_rng(REPORT_SEED), args.pictures, validation)
+    labels = np.full(len(negatives), drawn.NO_DIGIT, np.int32)
+    others = compose(REPORT_SEED, Dataset(negatives, labels), args.pictures, numbers=False)
+    refused = [recognizer.predict_digit(picture).digit is None for picture, _ in others]
+    print(f"no digit:   {np.mean(refused):.1%} of {len(refused)} refused")
     numbers = list(compose(REPORT_SEED, validation, args.pictures, numbers=True))
     print(f"numbers:    {share_read(recognizer, numbers):.1%} of {len(numbers)} exactly right")
 

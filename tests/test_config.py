@@ -24,6 +24,7 @@ def test_json_round_trip():
         ("dropout_rate", -0.1),
         ("negative_share", 0.6),
         ("one_seven_share", -0.1),
+        ("redrawn_share", 0.3),
         ("early_stopping_epochs", -1),
         ("plateau_epochs", -1),
         ("seed", -1),
