@@ -28,6 +28,10 @@ from digitjax.preprocess import ImageError, preprocess_image
 NO_DIGIT = -1
 """Stands among predicted classes for a picture that is taken for no digit."""
 
+NUM_NEGATIVES = 1000
+NEGATIVES_SEED = 2**32
+"""Training draws from the run's seed, which is below this."""
+
 # ---------------------------------------------------------------- measures
 
 
@@ -191,11 +195,10 @@ def evaluate_dataset(trained: TrainedModel, dataset: Dataset, class_names: Seque
 
 
 def measure_rejection(trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"]) -> Rejection:
-    """Compares the scores of digits with those of drawings made for this, which neither training nor threshold saw."""
+    """Compares the scores of digits with those of drawings made for this, which training hasn't seen."""
     from sklearn.metrics import roc_auc_score
 
-    rng = np.random.default_rng(calibrate.NEGATIVES_SEED + 1)
-    negatives = drawn.draw_negatives(rng, calibrate.NUM_NEGATIVES, digits)
+    negatives = drawn.draw_negatives(np.random.default_rng(NEGATIVES_SEED), NUM_NEGATIVES, digits)
     logits = model.compute_logits(trained.network, trained.variables, negatives)
     others = model.is_digit_scores(logits, trained.config)
     threshold = trained.calibration.threshold

@@ -27,21 +27,6 @@ def test_the_temperature_of_independent_questions():
     assert calibrate.fit_temperature(2 * both, np.where(yes, 0, 1), "sigmoid") == pytest.approx(2, rel=0.05)
 
 
-def test_the_threshold_makes_the_fewest_mistakes():
-    rng = np.random.default_rng(2)
-    digits, others = rng.beta(8, 2, 300), rng.beta(2, 6, 200)
-    threshold = calibrate.choose_threshold(digits, others)
-
-    def mistakes(t):
-        return np.mean(digits < t) + np.mean(others >= t)
-
-    assert mistakes(threshold) == min(mistakes(t) for t in np.linspace(0, 1, 20_001))
-
-
-def test_the_threshold_lies_between_what_it_divides():
-    assert calibrate.choose_threshold(np.array([0.9, 0.8]), np.array([0.1, 0.2])) == pytest.approx(0.5)
-
-
 def test_a_model_that_saw_digits_alone_refuses_none(run, digits):
     trained = checkpoint.load_model(run)
     config = trained.config.__class__(**{**vars(trained.config), "negative_share": 0.0})
@@ -52,11 +37,12 @@ def test_calibration_is_repeatable_and_stands_beside_the_weights(run, digits):
     trained = checkpoint.load_model(run)
     again = calibrate.calibrate(trained, digits.validation)
     assert again == trained.calibration
-    assert 0 < again.threshold < 1
     logits = calibrate.model.compute_logits(trained.network, trained.variables, digits.validation.images)
 
     def loss(temperature):
         probs = calibrate.model.probs_from_logits(logits / np.float32(temperature), "softmax")
         return calibrate.mean_loss(probs, digits.validation.labels, "softmax")
 
+    scores = 1 - 1 / (1 + np.exp(logits.astype(np.float64)).sum(axis=1))
+    assert np.mean(scores < again.threshold) == pytest.approx(0.02, abs=1 / len(scores))
     assert loss(again.temperature) <= min(loss(again.temperature * factor) for factor in (0.8, 0.95, 1.05, 1.2))
