@@ -66,7 +66,7 @@ class TrainConfig:
     """The network; the README shows their layers and sizes."""
     loss: LossName = "softmax"
     """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
-    epochs: int = 6
+    epochs: int = 7
     """Passes over the training images."""
     batch_size: int = 128
     """Images per optimiser step."""

@@ -182,8 +182,8 @@ def _to_prediction(
 
 
 # In a row each piece is a digit or none by itself only where its score is very low: cuts leave traces, and the
-# neighbours speak for it. But the row is none of digits where half of its pieces rather aren't. Chosen on the numbers of
-# `benchmarks/composed.py`, as is the weight of the score in `_score`.
+# neighbours speak for it. But the row is none of digits where half of its pieces rather aren't. Chosen on the numbers
+# of `benchmarks/composed.py`, as is the weight of the score in `_score`.
 MIN_PIECE_SCORE, MIN_ROW_SCORE = 0.02, 0.5
 
 # The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.

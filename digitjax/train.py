@@ -374,7 +374,7 @@ class TrainArguments(data.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
     preset: PresetName = "default"
-    """The recipe that the other options change: default, a minute on two cores; best, most of an hour."""
+    """The recipe that the other options change: default, a minute on two cores; best, 20 minutes."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
     """What decides the weights."""
     out: Path | None = None

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -7,7 +8,7 @@ import pytest
 
 from digitjax import checkpoint, model, train
 from digitjax.checkpoint import CheckpointError
-from digitjax.config import TrainConfig
+from digitjax.config import PRESETS, TrainConfig
 
 CONFIG = TrainConfig(dataset="digits", model="mlp", epochs=1)
 
@@ -46,7 +47,7 @@ def test_the_calibration_comes_back(copy):
         ("{", "can't be read"),
         ('{"temperature": 1.0, "limit": 0.5}', "can't be read.*limit"),
         ('{"temperature": 0.0, "threshold": 0.5}', "temperature must be above 0"),
-        ('{"temperature": 1.0, "threshold": "high"}', "threshold a number"),
+        ('{"temperature": 1.0, "threshold": "high"}', "temperature must be above 0 and threshold a number"),
     ],
 )
 def test_a_broken_calibration_is_named(copy, text, message):
@@ -200,4 +201,5 @@ def test_broken_weights_are_named(copy):
 def test_the_weights_that_ship_are_whole():
     trained = checkpoint.load_model(checkpoint.default_checkpoint())
     assert trained.config.dataset == "mnist"
-    assert trained.config == TrainConfig(dataset="mnist")  # the default recipe
+    assert trained.config == dataclasses.replace(PRESETS["best"], dataset="mnist")
+    assert trained.calibration != checkpoint.Calibration()
