@@ -31,7 +31,7 @@ def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarr
     """Returns the number by which to divide the logits so that the mean loss is least; above 1: they were too sure."""
 
     def loss_at(log_temperature: float) -> float:
-        probs = model.probs_from_logits(logits / np.float32(np.exp(log_temperature)), loss)
+        probs = model.probs_from_logits(logits, loss, float(np.exp(log_temperature)))
         return mean_loss(probs, labels, loss)
 
     return float(np.exp(minimize_scalar(loss_at, bounds=(-3, 3), method="bounded").x))

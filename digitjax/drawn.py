@@ -38,7 +38,7 @@ EXTENT = 64
 
 
 def add_drawn(digits: Dataset, config: TrainConfig) -> Dataset:
-    """Returns the digits, followed by 1s and 7s and by images without a digit, as many as the config says.
+    """Returns the digits, followed by 1s and 7s, redrawn digits and images without one, as many as the config says.
 
     Its seed decides all of them; images without a digit are labelled NO_DIGIT.
     """

@@ -184,7 +184,7 @@ def evaluate_dataset(trained: TrainedModel, dataset: Dataset, class_names: Seque
     drawings without a digit it would refuse, stands apart, in `Report.rejection`.
     """
     logits = model.compute_logits(trained.network, trained.variables, dataset.images)
-    probs = model.probs_from_logits(logits / np.float32(trained.calibration.temperature), trained.config.loss)
+    probs = model.probs_from_logits(logits, trained.config.loss, trained.calibration.temperature)
     evaluation = _evaluate(
         trained, probs.argmax(-1), probs, dataset, dataset_name=trained.config.dataset, class_names=class_names
     )

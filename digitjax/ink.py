@@ -143,8 +143,10 @@ def otsu(ink: Float32[np.ndarray, "h w"]) -> float:
 # ---------------------------------------------------------------- from contrast to strokes
 
 
-def find_strokes(ink: Float32[np.ndarray, "h w"], thickest_rule: float) -> Bool[np.ndarray, "h w"]:
-    """Marks the pixels of strokes, their soft edges included; rules and patterns of the paper are left out.
+def label_strokes(
+    ink: Float32[np.ndarray, "h w"], thickest_rule: float
+) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
+    """Numbers strokes as `label_components` does, soft edges included; rules and patterns of the paper are ground.
 
     Hysteresis as in Canny's edge detector: a stroke reaches as far as half of Otsu's threshold, and holds a share of
     pixels above it; grain and patterns hold few.
@@ -153,13 +155,6 @@ def find_strokes(ink: Float32[np.ndarray, "h w"], thickest_rule: float) -> Bool[
       ink: How much each pixel stands out from its ground, 0 to 255.
       thickest_rule: Straight lines across the whole page up to this thickness, in pixels, are the paper's.
     """
-    return label_strokes(ink, thickest_rule)[0] > 0
-
-
-def label_strokes(
-    ink: Float32[np.ndarray, "h w"], thickest_rule: float
-) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
-    """Numbers the strokes that `find_strokes` marks, as `label_components` does."""
     if float(ink.max(initial=0)) < MIN_CONTRAST:
         return np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
     threshold = otsu(ink)

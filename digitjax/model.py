@@ -159,11 +159,14 @@ def count_params(params: Any) -> int:
 # ---------------------------------------------------------------- inference
 
 
-def probs_from_logits(logits: Float[np.ndarray, "n classes"], loss: LossName) -> Float[np.ndarray, "n classes"]:
-    """Returns probabilities as the model was trained to give them.
+def probs_from_logits(
+    logits: Float[np.ndarray, "n classes"], loss: LossName, temperature: float = 1.0
+) -> Float[np.ndarray, "n classes"]:
+    """Returns probabilities as the model was trained to give them, of logits divided by the temperature.
 
     Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't.
     """
+    logits = logits / np.float32(temperature)
     if loss == "sigmoid":
         return np.exp(-np.logaddexp(0, -logits))
     return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))

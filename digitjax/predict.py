@@ -151,8 +151,7 @@ class Recognizer:
         canonical = np.stack([image.canonical for image in images])[..., None]  # [n, 28, 28, 1]
         logits = model.compute_logits(self.trained.network, self.trained.variables, canonical)
         scores = model.is_digit_scores(logits, self.trained.config)
-        logits /= np.float32(self.trained.calibration.temperature)
-        probs = model.probs_from_logits(logits, self.trained.config.loss)
+        probs = model.probs_from_logits(logits, self.trained.config.loss, self.trained.calibration.temperature)
         return [_to_prediction(*answer, threshold) for answer in zip(images, probs, scores, strict=True)]
 
     def explain(self, prediction: Prediction) -> Float32[np.ndarray, "28 28"]:

@@ -16,9 +16,9 @@ from digitjax.cut import Atom, cut_touching
 from digitjax.ink import (
     disk,
     extract_ink,
-    find_strokes,
     ink_box,
     label_components,
+    label_strokes,
     measure_stroke_width,
     otsu,
     remove_rules,
@@ -91,8 +91,7 @@ def find_rows(image: ImageSource) -> list[Row]:
     )
     # In a strip cut from a form the rule is as thick as the strokes.
     thickest_rule = min(0.12 * min(height, width), 0.02 * SHEET_SIZE)
-    strokes = find_strokes(_drop_surroundings(ink, thickest_rule), thickest_rule)
-    components, stats = label_components(strokes)
+    components, stats = label_strokes(_drop_surroundings(ink, thickest_rule), thickest_rule)
     numbers = _select_writing(components, stats)
     smooth = _smooth(components, stats, numbers)
     components, stats = label_components(smooth)

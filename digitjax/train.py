@@ -400,9 +400,11 @@ def train(args: TrainArguments) -> int:
 
     from digitjax import calibrate, evaluate, plots  # SciPy, scikit-learn and matplotlib: only now needed
 
-    checkpoint.save_calibration(out, calibrate.calibrate(checkpoint.load_model(out), splits.validation))
+    trained = checkpoint.load_model(out)
+    trained = trained._replace(calibration=calibrate.calibrate(trained, splits.validation))
+    checkpoint.save_calibration(out, trained.calibration)
     plots.save_history(out / "history.png", result.history, f"{config.model} on {config.dataset}")
-    evaluation = evaluate.evaluate_dataset(checkpoint.load_model(out), splits.test, splits.class_names)
+    evaluation = evaluate.evaluate_dataset(trained, splits.test, splits.class_names)
     evaluate.write_evaluation(out, evaluation)
     print(evaluation.report)
     print(f"\n{out} holds the weights, report.json and the plots")
