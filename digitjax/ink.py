@@ -24,6 +24,9 @@ STRONG_SHARE = 0.15
 RULE_LENGTH = 0.8
 RULE_SLOPES = np.linspace(-0.05, 0.05, 21)
 
+# Across the short side of a picture, what is thinner than this share of the strokes' width is a rule.
+MAX_STRIP_RULE = 0.6
+
 # In a smaller picture a rule can't be told from a straight stroke.
 MIN_RULED_SIZE = 40
 
@@ -189,11 +192,13 @@ def remove_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndar
     """Takes out straight lines across the whole page, lying or standing, and leaves the strokes that cross them."""
     height, width = mask.shape
     rules = np.zeros(mask.shape, bool)
-    # Across the short side of a strip a stroke is as long as a rule.
-    if width >= 0.75 * height:
-        rules |= _find_lying_rules(mask, thickest)
-    if height >= 0.75 * width:
-        rules |= _find_lying_rules(np.ascontiguousarray(mask.T), thickest).T
+    for found, across, along in (
+        (_find_lying_rules(mask, thickest), width, height),
+        (_find_lying_rules(np.ascontiguousarray(mask.T), thickest).T, height, width),
+    ):
+        # Across the short side of a strip a stroke is as long as a rule, but rarely as thin.
+        if across >= 0.75 * along or _is_thinner(found, mask & ~found):
+            rules |= found
     if not rules.any():
         return mask
     rest = mask & ~rules
@@ -231,6 +236,10 @@ def _find_lying_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np
             column = np.ones((2 * (last - first) + 2, 1), np.uint8)
             rules |= rule & (cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, column) == 0)
     return rules
+
+
+def _is_thinner(rules: Bool[np.ndarray, "h w"], strokes: Bool[np.ndarray, "h w"]) -> bool:
+    return measure_stroke_width(rules) < MAX_STRIP_RULE * measure_stroke_width(strokes)
 
 
 def find_runs(marked: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
