@@ -144,9 +144,9 @@ PRESETS: dict[PresetName, TrainConfig] = {
     "default": TrainConfig(),
     "best": TrainConfig(
         model="vgg",
-        epochs=11,
+        epochs=20,
         negative_share=0.25,
-        redrawn_share=0.12,
+        redrawn_share=0.16,
         augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4),
     ),
 }

@@ -7,7 +7,8 @@ for a 7.
 
 All go the way of every picture through `preprocess.draw_digit`. But MNIST's digits have the jagged edges of the scans
 that they were made from, and by smooth ones a network tells the drawings at once, whatever they show; then it doubts
-the digits of other people too. So drawn edges are roughened at random, and some digits are redrawn with smoothed ones.
+the digits of other people too. So drawn edges are roughened at random, and some digits are redrawn with smoothed ones,
+or are a font's, as the letters are. Digits and others alike are photographed now and then, on paper in uneven light.
 """
 
 import functools
@@ -17,13 +18,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from digitjax.config import TrainConfig
 from digitjax.idx import Dataset
-from digitjax.ink import disk, ink_box
-from digitjax.preprocess import draw_digit
+from digitjax.ink import disk, extract_ink, ink_box
+from digitjax.preprocess import draw_digit, find_digit
 
 NO_DIGIT = 10
 """The label of what is no digit, next to 0 to 9."""
@@ -32,6 +33,13 @@ Canvas = UInt8[np.ndarray, "96 96"]
 """Light ink on a dark ground, 0 to 255."""
 
 SIDE = 96
+
+# How many drawings are photographed, and of what is drawn or found then the share that must be both.
+PHOTOGRAPHED_SHARE, MIN_FOUND = 0.4, 0.6
+
+# How many redrawn digits hold something that isn't theirs or lack something, and how much ink of a neighbour's at most.
+NEIGHBOUR_SHARE, RULE_SHARE, TRIMMED_SHARE = 0.2, 0.15, 0.15
+MAX_NEIGHBOUR = 0.25
 
 # Drawings fill about this much of the canvas; bending them needs a margin.
 EXTENT = 64
@@ -58,14 +66,9 @@ def add_drawn(digits: Dataset, config: TrainConfig) -> Dataset:
 
 def draw_ones_and_sevens(rng: np.random.Generator, n: int) -> Dataset:
     """Draws 1s with an upstroke, with and without a foot, and 7s with and without a bar, in turn."""
-    images = np.zeros((n, 28, 28, 1), np.uint8)
     labels = np.where(np.arange(n) % 2 == 0, 1, 7).astype(np.int32)
-    for i, label in enumerate(labels):
-        draw = draw_one if label == 1 else draw_seven
-        while (image := _finish(rng, draw(rng), shake=2)) is None:
-            pass
-        images[i, ..., 0] = image
-    return Dataset(images, labels)
+    images = [_finish_one(rng, draw_one if label == 1 else draw_seven) for label in labels]
+    return _to_dataset(images, labels)
 
 
 def draw_one(rng: np.random.Generator) -> Canvas:
@@ -102,15 +105,47 @@ def _draw_strokes(rng: np.random.Generator, strokes: Sequence[Float[np.ndarray, 
     return canvas
 
 
+# ---------------------------------------------------------------- digits as pictures show them
+
+
 def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset) -> Dataset:
-    """Draws digits anew, as what is no digit is drawn: or these could be told by their edges, which aren't MNIST's."""
-    images = np.zeros((n, 28, 28, 1), np.uint8)
+    """Draws digits anew, as what is no digit is drawn: or these could be told by their edges, which aren't MNIST's.
+
+    Every fourth is of a font, for the letters are. The others come with what is left where a digit is found among
+    others or on ruled paper: a neighbour's stroke, a piece of a rule, a side that is cut too short.
+    """
     chosen = rng.integers(len(digits.labels), size=n)
+    labels, images = digits.labels[chosen], []
     for i, k in enumerate(chosen):
-        while (image := _finish(rng, _center(_enlarge(rng, digits.images[k, ..., 0], EXTENT)), shake=2)) is None:
-            pass
-        images[i, ..., 0] = image
-    return Dataset(images, digits.labels[chosen])
+        if i % 4 == 0:
+            labels[i] = i // 4 % 10
+            images.append(_finish_one(rng, functools.partial(_draw_character, characters=str(labels[i]))))
+        else:
+            images.append(_finish_one(rng, functools.partial(cut_out, image=digits.images[k, ..., 0], digits=digits)))
+    return _to_dataset(images, labels)
+
+
+def cut_out(rng: np.random.Generator, image: UInt8[np.ndarray, "28 28"], digits: Dataset) -> Canvas:
+    """A digit, enlarged, with the errors of finding it in a picture; `digits` are its neighbours."""
+    ink = _enlarge(rng, image, EXTENT - 8)
+    width = ink.shape[1]
+    if rng.random() < TRIMMED_SHARE:
+        left, right = rng.uniform(0, 0.12, 2) * width
+        ink = ink[:, round(left) : width - round(right)]
+    canvas = _center(ink)
+    left, top, right, bottom = ink_box(canvas > 0)
+    if rng.random() < NEIGHBOUR_SHARE:
+        other = _enlarge(rng, digits.images[rng.integers(len(digits.labels)), ..., 0], EXTENT - 8)
+        wide, apart, y = int(rng.integers(4, 14)), int(rng.integers(-4, 4)), int(rng.integers(SIDE - len(other)))
+        stroke, x = (other[:, :wide], right + apart) if rng.random() < 0.5 else (other[:, -wide:], left - wide - apart)
+        if stroke.sum() < MAX_NEIGHBOUR * canvas.sum():  # more may be a digit itself
+            x = int(np.clip(x, 0, SIDE - stroke.shape[1]))
+            place = canvas[y : y + len(stroke), x : x + stroke.shape[1]]
+            np.maximum(place, stroke, out=place)
+    if rng.random() < RULE_SHARE:
+        y, (before, after) = int(rng.integers(top, bottom)), rng.integers(-12, 16, 2).tolist()
+        cv2.line(canvas, (left - before, y), (right + after, y), int(rng.integers(120, 256)), 2)
+    return canvas
 
 
 # ---------------------------------------------------------------- what is no digit
@@ -155,11 +190,41 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
     return np.stack(images)[..., None] if images else np.zeros((0, 28, 28, 1), np.uint8)
 
 
+# ---------------------------------------------------------------- from a drawing to MNIST's form
+
+
+def _to_dataset(images: Sequence[UInt8[np.ndarray, "28 28"]], labels: Int32[np.ndarray, "n"]) -> Dataset:
+    return Dataset(np.stack(images)[..., None] if images else np.zeros((0, 28, 28, 1), np.uint8), labels)
+
+
+def _finish_one(rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas]) -> UInt8[np.ndarray, "28 28"]:
+    """Draws a digit until something is left of it; digits are shaken less than what is none, or they would be none."""
+    while (image := _finish(rng, draw(rng), shake=2)) is None:
+        pass
+    return image
+
+
 def _finish(rng: np.random.Generator, canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
-    """Bends a drawing and brings it to MNIST's form; None where nothing is left of it."""
+    """Bends a drawing, takes a picture of it now and then, and brings it to MNIST's form; None if nothing is left."""
     ink = _bend(rng, canvas, shake)
     mask = ink > 64
+    if rng.random() < PHOTOGRAPHED_SHARE:
+        found = _photograph(rng, ink)
+        found_mask, wanted = find_digit(found), cv2.resize(ink, found.shape, interpolation=cv2.INTER_AREA) > 64
+        # Where the picture is too bad, what is found isn't what was drawn.
+        if (found_mask & wanted).sum() > MIN_FOUND * (found_mask | wanted).sum():
+            ink, mask = found, found_mask
     return draw_digit(ink, mask) if mask.any() else None
+
+
+def _photograph(rng: np.random.Generator, ink: Float32[np.ndarray, "96 96"]) -> Float32[np.ndarray, "side side"]:
+    """Returns the ink that is found again in a small picture: uneven light, a pen that fades, blur, noise."""
+    side = int(rng.integers(36, SIDE + 1))
+    light = rng.uniform(130, 250) + (_PLACES - SIDE / 2) @ rng.uniform(-0.6, 0.6, 2)
+    pen = rng.uniform(0.3, 0.9) * cv2.resize(rng.uniform(rng.uniform(0.5, 1), 1, (5, 5)), (SIDE, SIDE))
+    picture = cv2.resize(light * (1 - pen * ink / 255), (side, side), interpolation=cv2.INTER_AREA)
+    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.2, 1.2)) + rng.normal(0, rng.uniform(0, 5), (side, side))
+    return extract_ink(picture.clip(0, 255).astype(np.float32), side / 3)
 
 
 def _bend(rng: np.random.Generator, canvas: Canvas, shake: float) -> Float32[np.ndarray, "96 96"]:
@@ -178,11 +243,16 @@ def _bend(rng: np.random.Generator, canvas: Canvas, shake: float) -> Float32[np.
     places = (_PLACES - SIDE / 2) @ (rotation @ [[stretch, slant], [0, 1]]).T + SIDE / 2 + shaken
     bent = cv2.remap(canvas, places.astype(np.float32), None, cv2.INTER_LINEAR)
     change = int(rng.integers(-3, 3))
-    if change < 0 and (thinner := cv2.erode(bent, disk(1 - change))).max() > 200:
-        bent = thinner
-    elif change > 0:
+    if change > 0:
         bent = cv2.dilate(bent, disk(1 + change))
+    elif change < 0:
+        bent = _unless_lost(cv2.erode(bent, disk(1 - change)), bent)
     return bent.astype(np.float32)
+
+
+def _unless_lost(changed: UInt8[np.ndarray, "h w"], ink: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Returns the changed ink, or the ink as it was where the change leaves only dots of strokes so thin."""
+    return changed if np.count_nonzero(changed > 127) > 0.5 * np.count_nonzero(ink > 127) else ink
 
 
 _PLACES = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1)  # [y, x] -> (x, y)
@@ -230,7 +300,7 @@ STROKE_FONTS = (
     *(cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_COMPLEX),
     *(cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX),
 )
-SIGN_SHARE = 0.2
+SIGN_SHARE, WRITTEN_SHARE, TRACED_SHARE = 0.2, 0.15, 0.6
 
 
 @functools.cache
@@ -246,14 +316,56 @@ def list_characters() -> tuple[str, ...]:
     )
 
 
+@functools.cache
+def _list_ascii_letters() -> str:
+    return "".join(c for c in list_characters() if c.isascii() and c.isalpha())
+
+
+# Letters that hands write otherwise than fonts show them: points (x, y) of a pen's way, whose corners are rounded.
+WRITTEN: dict[str, tuple[list[tuple[float, float]], ...]] = {
+    "alpha": (
+        [(1, 0.1), (0.7, 0.55), (0.4, 0.95), (0.05, 0.75), (0.05, 0.3), (0.35, 0.05), (0.65, 0.4), (0.8, 0.8), (1, 1)],
+    ),
+    "gamma": ([(0, 0.15), (0.2, 0), (0.4, 0.3), (0.45, 0.6), (0.4, 1)], [(0.9, 0), (0.45, 0.6)]),
+    "gamma with a loop": (
+        [(0, 0.1), (0.2, 0), (0.4, 0.3), (0.55, 0.7), (0.5, 1), (0.3, 0.95), (0.35, 0.65), (0.9, 0)],
+    ),
+    "lambda": ([(0.1, 0), (0.3, 0), (0.5, 0.4), (0.75, 0.95), (0.95, 0.95)], [(0.5, 0.4), (0.3, 0.7), (0.05, 1)]),
+    "mu": ([(0, 1), (0.1, 0.5), (0.2, 0), (0.2, 0.55), (0.45, 0.65), (0.65, 0.4), (0.7, 0), (0.7, 0.5), (0.9, 0.6)],),
+    "pi": (
+        *([(0, 0.2), (0.2, 0), (0.9, 0.05)], [(0.3, 0.05), (0.25, 0.6), (0.1, 1)]),
+        [(0.65, 0.05), (0.65, 0.7), (0.85, 1)],
+    ),
+    "a": ([(0.85, 0.15), (0.4, 0), (0.05, 0.4), (0.2, 0.95), (0.6, 0.8), (0.8, 0.2), (0.8, 0.8), (1, 1)],),
+    "e": ([(0, 0.55), (0.8, 0.5), (0.6, 0.05), (0.15, 0.15), (0, 0.6), (0.3, 1), (0.9, 0.8)],),
+    "h": ([(0.05, 0), (0.05, 1)], [(0.05, 0.75), (0.3, 0.45), (0.6, 0.5), (0.65, 1)]),
+    "n": ([(0, 0), (0.05, 1)], [(0.05, 0.4), (0.35, 0), (0.7, 0.2), (0.7, 1)]),
+    "r": ([(0, 0), (0.1, 1)], [(0.1, 0.5), (0.3, 0.1), (0.7, 0.05)]),
+    "u": ([(0, 0), (0.05, 0.8), (0.35, 1), (0.7, 0.7), (0.75, 0), (0.75, 0.8), (0.95, 1)],),
+}
+
+
+def draw_written(rng: np.random.Generator) -> Canvas:
+    """A letter of `WRITTEN`, each time another way."""
+    letter = WRITTEN[str(rng.choice(list(WRITTEN)))]
+    strokes = [np.array(points) + rng.normal(0, rng.uniform(0.02, 0.07), (len(points), 2)) for points in letter]
+    return _draw_strokes(rng, [_round_corners(points) for points in strokes])
+
+
 def draw_letter(rng: np.random.Generator) -> Canvas:
     """A letter or, now and then, another sign."""
+    return draw_written(rng) if rng.random() < WRITTEN_SHARE else _draw_character(rng)
+
+
+def _draw_character(rng: np.random.Generator, characters: str | None = None) -> Canvas:
+    """One of the characters, of a font: with strokes, printed, or printed and then traced; None: a letter or a sign."""
     if rng.random() < 0.4:
-        latin = [c for c in list_characters() if c.isascii() and c.isalpha()]
-        return _write(str(rng.choice(latin)), int(rng.choice(STROKE_FONTS)), rng)
+        return _write(str(rng.choice(list(characters or _list_ascii_letters()))), int(rng.choice(STROKE_FONTS)), rng)
     font = str(rng.choice(FONTS))
     letters, signs = _list_drawable(font)
-    return _print(str(rng.choice(signs if rng.random() < SIGN_SHARE else letters)), font, 72)
+    choices = list(characters) if characters else signs if rng.random() < SIGN_SHARE else letters
+    printed = _print(str(rng.choice(choices)), font, 72)
+    return _trace(rng, printed) if rng.random() < TRACED_SHARE else printed
 
 
 def draw_print(rng: np.random.Generator) -> Canvas:
@@ -278,6 +390,20 @@ def _print(text: str, font: str, size: int) -> Canvas:
     image = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), text, fill=255, font=_load_font(font, size), anchor="mm")
     return np.array(image)
+
+
+def _trace(rng: np.random.Generator, printed: Canvas) -> Canvas:
+    """Goes along the middle of printed strokes with a pen, for hands know no thick and thin ones.
+
+    The middle is where the distance to the edge has a ridge.
+    """
+    large = cv2.resize(printed, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    distance = cv2.distanceTransform((large > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    curvature = cv2.Laplacian(cv2.GaussianBlur(distance, (0, 0), 1), cv2.CV_32F, ksize=3)
+    middle = ((curvature < -1.2) & (distance > 0.9)).astype(np.uint8) * 255
+    return cv2.resize(
+        cv2.dilate(middle, disk(2 * int(rng.integers(3, 9)) - 1)), (SIDE, SIDE), interpolation=cv2.INTER_AREA
+    )
 
 
 @functools.cache
@@ -483,7 +609,7 @@ def _enlarge(rng: np.random.Generator, image: UInt8[np.ndarray, "h w"], extent: 
     if (smoothness := rng.uniform(0, 4)) < 1:
         return large
     blurred = cv2.GaussianBlur(np.pad(large, 4), (0, 0), smoothness)[4:-4, 4:-4]
-    return cv2.convertScaleAbs(np.maximum(blurred.astype(np.float32) - 85, 0), alpha=3)
+    return _unless_lost(cv2.convertScaleAbs(np.maximum(blurred.astype(np.float32) - 85, 0), alpha=3), large)
 
 
 def _center(ink: UInt8[np.ndarray, "h w"]) -> Canvas:
