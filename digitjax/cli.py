@@ -33,24 +33,26 @@ def run(
     args_type: type[_Args],
     argv: Sequence[str] | None,
     *,
-    module: str,
+    program: str,
     about: str,
     default: _Args | None = None,
 ) -> int:
     """Parses `argv` (None: the command line) into `args_type`, runs `command` on it and returns the exit status.
 
+    `program` is what users write after `python`: "-m digitjax.train", "demo/app.py".
+
     Options that aren't given have the values of `default` or, where that is None, those that `args_type` declares.
 
     A mistake of the user's ends with one line on standard error and status 2, without a traceback unless `--debug`.
     """
-    debug = False
+    name, debug = program.removeprefix("-m "), False
     try:
         args = cast(
             "_Args",
             tyro.cli(
                 args_type,
                 args=argv,
-                prog=f"python -m {module}",
+                prog=f"python {program}",
                 description=about,
                 default=default,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
@@ -66,10 +68,10 @@ def run(
     except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
         if debug:
             raise
-        print(f"{module}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {error}", file=sys.stderr)
         return EXIT_WRONG_USE
     except KeyboardInterrupt:
-        print(f"\n{module}: interrupted", file=sys.stderr)
+        print(f"\n{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return status
 

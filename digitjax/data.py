@@ -288,7 +288,7 @@ def show_data(args: DataArguments) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.data`."""
-    return cli.run(show_data, DataArguments, argv, module="digitjax.data", about="Shows what a data set holds.")
+    return cli.run(show_data, DataArguments, argv, program="-m digitjax.data", about="Shows what a data set holds.")
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         evaluate,
         EvaluateArguments,
         argv,
-        module="digitjax.evaluate",
+        program="-m digitjax.evaluate",
         about="Measures a trained model, and draws its mistakes.",
     )
 

@@ -219,6 +219,15 @@ def predict_digit(image: ImageSource) -> Prediction:
     return _default_recognizer().predict_digit(image)
 
 
+def predict_each(recognizer: Recognizer, images: Sequence[ImageSource | ImageError]) -> list[Prediction | ImageError]:
+    """Reads one digit a picture, all in one pass; what can't be read gives its error in its place."""
+    preprocessed = [_attempt(preprocess_image, image) for image in images]
+    predictions = iter(
+        recognizer.predict_preprocessed([image for image in preprocessed if not isinstance(image, ImageError)])
+    )
+    return [image if isinstance(image, ImageError) else next(predictions) for image in preprocessed]
+
+
 # ---------------------------------------------------------------- command
 
 # Pictures taken at a time: enough for the network to be fast, few enough to keep the memory small.
@@ -293,12 +302,7 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
 
 
 def _predict_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSource | ImageError]]) -> list[Result]:
-    """Reads a chunk in one pass; a picture that can't be read leaves the others alone."""
-    preprocessed = [_attempt(preprocess_image, source) for _, source in chunk]
-    predictions = iter(
-        recognizer.predict_preprocessed([image for image in preprocessed if not isinstance(image, ImageError)])
-    )
-    return [image if isinstance(image, ImageError) else next(predictions) for image in preprocessed]
+    return list(predict_each(recognizer, [source for _, source in chunk]))
 
 
 def _read_chunk(recognizer: Recognizer, chunk: Sequence[tuple[str, ImageSource | ImageError]]) -> list[Result]:
@@ -337,20 +341,26 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
+def to_csv_row(name: str, result: Prediction | ImageError) -> list[Any]:
+    """Returns the fields that `CSV_COLUMNS` names."""
+    if isinstance(result, ImageError):
+        return [name, *[""] * (len(CSV_COLUMNS) - 2), str(result)]
+    fields = result.to_dict()
+    box = fields.pop("box") or [""] * 4
+    row = [name, *fields.pop("probabilities"), *box, ""]
+    row[1:1] = fields.values()
+    return row
+
+
 def _write_csv(name: str, result: Result) -> None:
-    if not isinstance(result, Prediction):
-        row = [name, *[""] * (len(CSV_COLUMNS) - 2), str(result)]
-    else:
-        fields = result.to_dict()
-        box = fields.pop("box") or [""] * 4
-        row = [name, *fields.pop("probabilities"), *box, ""]
-        row[1:1] = fields.values()
-    csv.writer(sys.stdout).writerow(row)
+    csv.writer(sys.stdout).writerow(to_csv_row(name, cast("Prediction | ImageError", result)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.predict`."""
-    return cli.run(predict, PredictArguments, argv, module="digitjax.predict", about="Reads the digits in pictures.")
+    return cli.run(
+        predict, PredictArguments, argv, program="-m digitjax.predict", about="Reads the digits in pictures."
+    )
 
 
 if __name__ == "__main__":

@@ -448,7 +448,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         train,
         TrainArguments,
         argv,
-        module="digitjax.train",
+        program="-m digitjax.train",
         about="Trains a digit classifier, evaluates and keeps it.",
         default=TrainArguments(config=PRESETS[_find_preset(argv)]),
     )

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from digitjax import checkpoint, drawn, model
+from digitjax import canvas, characters, checkpoint, doodles, drawn, model
 from digitjax.config import TrainConfig
 
 CONFIG = TrainConfig(negative_share=0.3, one_seven_share=0.1, redrawn_share=0.1)
@@ -64,7 +64,7 @@ def measure_roughness(images):
 
 def test_what_is_no_digit_cant_be_told_by_its_edges(digits):
     rng = np.random.default_rng(1)
-    letters = np.stack([drawn._finish(rng, drawn.draw_letter(rng)) for _ in range(200)])[..., None]
+    letters = np.stack([canvas.finish_drawing(rng, characters.draw_letter(rng)) for _ in range(200)])[..., None]
     redrawn = drawn.redraw_digits(rng, 200, digits.train).images
     # By the edges alone one would guess right little more often than by tossing a coin.
     labels = np.repeat([0, 1], [200, 200])
@@ -85,7 +85,7 @@ def test_signs_without_a_meaning_are_none_of_the_digits(mnist):
     neighbours = NearestNeighbors(n_neighbors=1).fit(looks)
     rng, kept, left_out = np.random.default_rng(2), [], []
     while len(kept) < 60:
-        image = drawn._finish(rng, drawn.draw_sign(rng))
+        image = canvas.finish_drawing(rng, doodles.draw_sign(rng))
         (left_out if drawn._unless_alike(image, looks) is None else kept).append(image)
     own, _ = neighbours.kneighbors(drawn._measure_looks(mnist.test.images[:500, ..., 0]))
     signs, _ = neighbours.kneighbors(drawn._measure_looks(np.stack(kept)))
@@ -95,13 +95,13 @@ def test_signs_without_a_meaning_are_none_of_the_digits(mnist):
 
 
 def test_no_letter_that_passes_for_a_digit_is_drawn():
-    characters = drawn.list_characters()
-    assert not set(characters) & set("0123456789OoIlSsZz①²½○◯|")
-    assert set(characters) >= set("AKWXkwλΨЖ★")
+    listed = characters.list_characters()
+    assert not set(listed) & set("0123456789OoIlSsZz①²½○◯|")
+    assert set(listed) >= set("AKWXkwλΨЖ★")
 
 
 def test_turned_digits_are_other_shapes(digits):
     assert not {0, 1, 8} & drawn.TURNS.keys()  # these look the same when turned or mirrored
-    canvas = drawn.turn_digit(np.random.default_rng(0), digits.train)
-    assert canvas.shape == (drawn.SIDE, drawn.SIDE)
-    assert canvas.any()
+    turned = drawn.turn_digit(np.random.default_rng(0), digits.train)
+    assert turned.shape == (canvas.SIDE, canvas.SIDE)
+    assert turned.any()
