@@ -76,7 +76,7 @@ def center_ink(ink: UInt8[np.ndarray, "h w"]) -> Canvas:
 
 def finish_drawing(rng: np.random.Generator, canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
     """Bends a drawing, takes a picture of it now and then, and brings it to MNIST's form; None if nothing is left."""
-    ink = _bend(rng, canvas, shake)
+    ink = bend_strokes(rng, canvas, shake)
     mask = ink > 64
     if rng.random() < PHOTOGRAPHED_SHARE:
         found = _photograph(rng, ink)
@@ -97,7 +97,7 @@ def _photograph(rng: np.random.Generator, ink: Float32[np.ndarray, "96 96"]) -> 
     return extract_ink(picture.clip(0, 255).astype(np.float32), side / 3)
 
 
-def _bend(rng: np.random.Generator, canvas: Canvas, shake: float) -> Float32[np.ndarray, "96 96"]:
+def bend_strokes(rng: np.random.Generator, canvas: Canvas, shake: float) -> Float32[np.ndarray, "96 96"]:
     """Bends strokes as a hand does: turned, slanted, stretched, shaken; with a thinner or a thicker pen.
 
     Args:

@@ -1,0 +1,299 @@
+"""The demo: draw a digit, upload a picture, read many; in the browser, and as named endpoints for programs.
+
+    python demo/app.py --port 7860
+
+It adds no logic of its own: every tab hands a picture to `digitjax.predict`. A Hugging Face Space runs it the same way,
+see `push_space.py`.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+
+import gradio as gr
+import numpy as np
+from components import PictureUpload, Sketchpad, create_answer, create_number
+from gradio.events import api
+from views import View, view_message, view_prediction, view_reading
+
+from digitjax import checkpoint, cli
+from digitjax.picture import ImageError, load_picture
+from digitjax.predict import CSV_COLUMNS, Prediction, Recognizer, predict_each, to_csv_row
+
+MAX_FILE_SIZE = "10mb"
+
+# Two cores read two pictures at a time; who comes when so many wait is told to come again.
+CONCURRENCY, MAX_WAITING = 2, 64
+
+# Longer sides of the picture in which the boxes are drawn, in pixels.
+SHOWN_SIZE = 1024
+
+DRAW_FIRST = view_message("", "Draw a digit.")
+UPLOAD_FIRST = view_message("", "Choose a picture.")
+ONE_DIGIT, NUMBER = "one digit", "a number"
+
+# Drawn by `draw_examples.py`.
+EXAMPLES = Path(__file__).parent / "examples"
+EXAMPLE_FILES = {
+    "squared_paper.jpg": ONE_DIGIT,
+    "blackboard.jpg": ONE_DIGIT,
+    "number.jpg": NUMBER,
+    "letter.jpg": ONE_DIGIT,
+    "scribble.jpg": ONE_DIGIT,
+}
+
+CSS = """
+.gradio-container { width: 100% !important; max-width: 1080px !important; margin: auto; }
+footer { display: none !important; }
+@media (max-width: 480px) { .gradio-container { padding: 8px !important; } }
+"""
+
+
+# ---------------------------------------------------------------- what the page and programs ask
+
+
+class Reader:
+    """Reads uploaded files: for programs as plain JSON, for the page as views."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        """Takes the recognizer that reads all."""
+        self.recognizer = recognizer
+
+    def predict_digit(self, path: str) -> Prediction:
+        """Reads the one digit of a file, from its bytes: an error shall not tell where the server keeps it."""
+        return self.recognizer.predict_digit(Path(path).read_bytes())
+
+    # For programs; Gradio makes the endpoints' names and descriptions of these.
+
+    def predict_sketch(self, picture: gr.FileData) -> dict[str, Any]:
+        """Reads one digit that was drawn; the same as predict_upload."""
+        return self.predict_upload(picture)
+
+    def predict_upload(self, picture: gr.FileData) -> dict[str, Any]:
+        """Reads the one digit of a picture: digit (null for none, see reason), confidence, probabilities, box."""
+        try:
+            return self.predict_digit(_path(picture)).to_dict()
+        except ImageError as error:
+            raise gr.Error(f"the picture {error}") from None
+
+    def read_number(self, picture: gr.FileData) -> dict[str, Any]:
+        """Reads all digits of a picture: text with one line a row, and digits with their boxes."""
+        try:
+            return self.recognizer.read(Path(_path(picture)).read_bytes()).to_dict()
+        except ImageError as error:
+            raise gr.Error(f"the picture {error}") from None
+
+    # For the page.
+
+    def show_sketch(self, path: str | None) -> View:
+        """Shows how a sketch is read."""
+        return self._show_digit(path) if path else DRAW_FIRST
+
+    def show_upload(self, path: str | None, content: str) -> tuple[Any, Any]:
+        """Shows how an uploaded picture is read, as one digit or as a number; the other view is hidden."""
+        is_number = content == NUMBER
+        view: View = UPLOAD_FIRST if is_number is False else {"text": "", "comment": UPLOAD_FIRST["comment"]}
+        if path:
+            view = self._show_number(path) if is_number else self._show_digit(path)
+        hidden = gr.update(visible=False)
+        shown = gr.update(value=view, visible=True)
+        return (hidden, shown) if is_number else (shown, hidden)
+
+    def show_many(self, paths: list[str] | None) -> tuple[Any, Any]:
+        """Shows a row for each file, and offers them as CSV."""
+        if not paths:
+            return gr.update(value=None, visible=False), gr.update(value=None, visible=False)
+        results = predict_each(self.recognizer, [Path(path).read_bytes() for path in paths])
+        names = [Path(path).name for path in paths]
+        table = Path(tempfile.mkdtemp(prefix="digitjax-")) / "digits.csv"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(CSV_COLUMNS)
+            writer.writerows(to_csv_row(name, result) for name, result in zip(names, results, strict=True))
+        rows = [[name, *_describe(result)] for name, result in zip(names, results, strict=True)]
+        return gr.update(value=rows, visible=True), gr.update(value=str(table), visible=True)
+
+    def _show_digit(self, path: str) -> View:
+        try:
+            prediction = self.predict_digit(path)
+        except ImageError as error:
+            return view_message("!", f"This file {error}.")
+        saliency = self.recognizer.explain(prediction) if prediction.digit is not None else None
+        return view_prediction(prediction, saliency)
+
+    def _show_number(self, path: str) -> View:
+        data = Path(path).read_bytes()
+        try:
+            return view_reading(self.recognizer.read(data), load_picture(data, SHOWN_SIZE))
+        except ImageError as error:
+            return {"text": "", "comment": f"This file {error}."}
+
+    def warm_up(self) -> None:
+        """Has everything compiled before the first visitor comes."""
+        paper = np.full((64, 64), 255, np.uint8)
+        paper[12:52, 30:34] = 0
+        self.recognizer.explain(self.recognizer.predict_digit(paper))
+        for num_digits in (1, 2, 4, 8, 16):
+            self.recognizer.read(np.tile(paper, (1, num_digits)))
+
+
+def _path(picture: Any) -> str:
+    """Returns where Gradio put what a program sent."""
+    return str(picture["path"] if isinstance(picture, dict) else picture.path)
+
+
+def _describe(result: Prediction | ImageError) -> tuple[str, str, str]:
+    """Returns digit, confidence and a note, as the table shows them."""
+    if isinstance(result, ImageError):
+        return "", "", str(result)
+    if result.reason is not None:
+        return "none", "", result.reason
+    return str(result.digit), f"{100 * result.confidence:.1f} %", ""
+
+
+# ---------------------------------------------------------------- the page
+
+
+def create_page(reader: Reader, folder: Path) -> gr.Blocks:
+    """Lays out the tabs; `folder` holds the model and its report."""
+    with gr.Blocks(title="digitjax: reads handwritten digits", analytics_enabled=False) as page:
+        gr.Markdown("# digitjax\nReads handwritten digits, and says when there is none.")
+        with gr.Tab("Draw"), gr.Row(equal_height=False):
+            with gr.Column(min_width=280):
+                pad = Sketchpad(elem_id="pad")
+            with gr.Column(min_width=280):
+                answer = create_answer(DRAW_FIRST, elem_id="sketch-answer")
+            pad.change(
+                reader.show_sketch,
+                pad,
+                answer,
+                show_progress="hidden",
+                trigger_mode="always_last",
+                api_visibility="private",
+            )
+        with gr.Tab("Upload"), gr.Row(equal_height=False):
+            with gr.Column(min_width=280):
+                picture = PictureUpload(
+                    sources=["upload", "webcam", "clipboard"],
+                    label="Picture",
+                    elem_id="picture",
+                    height=320,
+                    placeholder="Drop a picture here, or click",
+                )
+                content = gr.Radio([ONE_DIGIT, NUMBER], value=ONE_DIGIT, label="What it holds", elem_id="content")
+                gr.Examples(
+                    [[str(EXAMPLES / name), content_] for name, content_ in EXAMPLE_FILES.items()],
+                    [picture, content],
+                    label="Or one of these",
+                    elem_id="examples",
+                    api_visibility="private",
+                )
+            with gr.Column(min_width=280):
+                upload_answer = create_answer(UPLOAD_FIRST, elem_id="upload-answer")
+                number = create_number({"text": "", "comment": ""}, visible=False, elem_id="number")
+            gr.on(
+                [picture.change, content.change],
+                reader.show_upload,
+                [picture, content],
+                [upload_answer, number],
+                show_progress="hidden",
+                trigger_mode="always_last",
+                api_visibility="private",
+            )
+        with gr.Tab("Many"):
+            files = gr.File(file_count="multiple", label="Pictures of one digit each", elem_id="files", height=180)
+            table = gr.Dataframe(
+                headers=["file", "digit", "confidence", "note"], visible=False, interactive=False, label="Digits"
+            )
+            download = gr.DownloadButton("Download all of it as CSV", visible=False, elem_id="csv")
+            files.change(reader.show_many, files, [table, download], show_progress="hidden", api_visibility="private")
+        with gr.Tab("About"):
+            gr.Markdown(describe_model(folder))
+            with gr.Row():
+                for name, label in (("confusion_matrix.png", "Confusion matrix"), ("history.png", "Training history")):
+                    if (folder / name).exists():
+                        gr.Image(str(folder / name), alt_text=label, show_label=False, interactive=False, buttons=[])
+        api(reader.predict_sketch, api_name="predict_sketch")
+        api(reader.predict_upload, api_name="predict_upload")
+        api(reader.read_number, api_name="read_number")
+    return page
+
+
+def describe_model(folder: Path) -> str:
+    """Returns what the model's own report says, as Markdown."""
+    config, report = checkpoint.load_config(folder), folder / "report.json"
+    lines = [f"A `{config.model}` network trained for {config.epochs} epochs (seed {config.seed})."]
+    if report.exists():
+        figures = json.loads(report.read_text(encoding="utf-8"))
+        lines.append(
+            f"It reads **{100 * figures['accuracy']:.2f} %** of the {figures['num_examples']:,} test images of "
+            f"{DATASET_NAMES.get(figures['dataset'], figures['dataset'])} rightly."
+        )
+    return " ".join(lines) + LIMITS
+
+
+DATASET_NAMES = {"mnist": "MNIST", "digits": "scikit-learn's digits"}
+
+LIMITS = """
+
+**What it can't do.** It knows the digits 0 to 9 as people write them by hand, not letters, fractions or formulas; a
+letter that looks like a digit may pass for one. Where you look for one digit, the picture should hold a single one,
+large and not cut off. In a number, digits that overlap far or share a stroke may be read wrongly, and words between the
+digits may be taken for digits. Very pale ink, heavy patterns behind it and pictures smaller than some 20 pixels are
+hard. A high confidence is no promise.
+
+**Your pictures** are read on the machine that serves this page and are used for nothing else.
+"""
+
+
+# ---------------------------------------------------------------- command
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoArguments(cli.Arguments):
+    """The arguments of `python demo/app.py`."""
+
+    host: str = "127.0.0.1"
+    """Where to listen; 0.0.0.0 lets other machines in."""
+    port: int = 7860
+    """The port to listen at."""
+    share: bool = False
+    """Also make a public link that lives for a week, through Gradio's server."""
+    checkpoint: Path | None = None
+    """A training run's folder (default: the weights that ship)."""
+
+
+def serve(args: DemoArguments) -> int:
+    """Loads the model, warms up, and listens until interrupted."""
+    folder = args.checkpoint or checkpoint.default_checkpoint()
+    reader = Reader(Recognizer.load(folder))
+    reader.warm_up()
+    page = create_page(reader, folder)
+    page.queue(default_concurrency_limit=CONCURRENCY, max_size=MAX_WAITING)
+    page.launch(
+        server_name=args.host,
+        server_port=args.port,
+        share=args.share,
+        max_file_size=MAX_FILE_SIZE,
+        css=CSS,
+        ssr_mode=False,
+        footer_links=[],
+    )
+    return cli.EXIT_OK
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `python demo/app.py`."""
+    return cli.run(serve, DemoArguments, argv, program="demo/app.py", about="Serves the demo in the browser.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
