@@ -136,7 +136,8 @@ ANSWER_HTML = """
   {{#if value.bars}}
   <div class="bars">
     {{#each value.bars}}
-    <div class="bar {{this.rank}}" role="img" aria-label="{{this.digit}}: {{this.percent}} %" title="{{this.probability}}">
+    <div class="bar {{this.rank}}" role="img" aria-label="{{this.digit}}: {{this.percent}} %"
+      title="{{this.probability}}">
       <span>{{this.digit}}</span>
       <span class="track"><span class="fill" style="width: {{this.percent}}%"></span></span>
       <span class="percent">{{this.percent}} %</span>

@@ -13,9 +13,9 @@ from digitjax.checkpoint import Calibration, TrainedModel
 from digitjax.config import LossName
 from digitjax.idx import Dataset
 
-# Share of the validation digits that may be refused. Some of MNIST's can hardly be read; and what is no digit is more
-# varied than what can be drawn for training, so the threshold lies as high as this lets it.
-REFUSED_SHARE = 0.02
+# Share of the validation digits that may be refused: what is no digit is more varied than what can be drawn for
+# training, so the threshold lies as high as this lets it.
+REFUSED_SHARE = 0.01
 
 
 def calibrate(trained: TrainedModel, validation: Dataset) -> Calibration:

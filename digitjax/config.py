@@ -146,6 +146,7 @@ PRESETS: dict[PresetName, TrainConfig] = {
         model="vgg",
         epochs=20,
         negative_share=0.25,
+        one_seven_share=0.03,
         redrawn_share=0.16,
         augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4),
     ),

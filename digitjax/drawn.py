@@ -162,8 +162,8 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
         return _unless_alike(finish_drawing(rng, canvas), looks)
 
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [
-        (0.42, lambda: finish(draw_letter(rng))),
-        (0.20, lambda: finish_unlike(draw_sign(rng))),
+        (0.50, lambda: finish(draw_letter(rng))),
+        (0.14, lambda: finish_unlike(draw_sign(rng))),
         (0.04, lambda: finish(draw_print(rng))),
         (0.05, lambda: finish_unlike(draw_scribble(rng))),
         (0.02, lambda: finish_unlike(draw_spiral(rng))),
@@ -171,7 +171,7 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
         (0.02, lambda: finish(draw_bars(rng))),
         (0.02, lambda: finish(draw_face(rng))),
         (0.03, lambda: finish_unlike(draw_blots(rng))),
-        (0.10, lambda: finish_unlike(turn_digit(rng, digits))),
+        (0.08, lambda: finish_unlike(turn_digit(rng, digits))),
         (0.05, lambda: finish(join_digits(rng, digits))),
         (0.01, lambda: finish(halve_zero(rng, digits))),
     ]

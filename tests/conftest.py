@@ -1,5 +1,6 @@
 """What several test modules need: real digits, a run trained on them, and a way to run commands as a user does."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -65,32 +66,36 @@ def python():
     return run_python
 
 
-def start_demo(*arguments: str, python: str = sys.executable) -> tuple[subprocess.Popen, str]:
-    """Starts an app of Gradio's in a process of its own and waits until it listens; returns its address, too."""
+@contextlib.contextmanager
+def run_demo(*arguments: str, python: str = sys.executable) -> Iterator[str]:
+    """Runs an app of Gradio's in a process of its own, and gives its address once it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [python, *arguments, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    lines = []
-    for line in process.stdout:  # it ends where the process does
-        lines.append(line)
-        if "Running on local URL" in line:
-            # Somebody must go on reading, or the process would stop at a full pipe.
-            threading.Thread(target=process.stdout.read, daemon=True).start()
-            return process, f"http://127.0.0.1:{port}"
-    raise RuntimeError("".join(lines))
+    command = [python, *arguments, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        printed = []
+        for line in process.stdout:  # it ends where the process does
+            printed.append(line)
+            if "Running on local URL" in line:
+                break
+        else:
+            raise RuntimeError("".join(printed))
+        # Somebody must go on reading, or the process would stop at a full pipe.
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            reader.join()
 
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[str]:
     """The address of the running demo."""
-    process, address = start_demo(str(REPOSITORY / "demo" / "app.py"))
-    yield address
-    process.terminate()
-    process.wait()
-    process.stdout.close()
+    with run_demo(str(REPOSITORY / "demo" / "app.py")) as address:
+        yield address
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from conftest import REPOSITORY, start_demo
+from conftest import REPOSITORY, run_demo
 from PIL import Image
 
 from digitjax.picture import Picture
@@ -98,7 +99,7 @@ def test_a_bad_file_gets_the_librarys_message(demo, endpoint):
         ask(demo, endpoint, "broken.png", b"\x89PNG\r\n\x1a\n nothing more")
     message = caught.value.read().decode()
     assert "is not an image" in message
-    assert "/tmp" not in message  # where the server keeps files is its own affair
+    assert "gradio" not in message  # where the server keeps files is its own affair
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(REPOSITORY / "README.md"), str(EXAMPLES / "letter.jpg")])
@@ -142,7 +143,9 @@ def test_the_readmes_lines_work(demo, tmp_path):
     (block,) = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "/gradio_api/" in block]
     (tmp_path / "photo.jpg").write_bytes((EXAMPLES / "blackboard.jpg").read_bytes())
     script = block.replace("http://127.0.0.1:7860", demo)
-    result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, check=False)
+    result = subprocess.run(
+        [shutil.which("bash"), "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, check=False
+    )
     assert json.loads(result.stdout)["data"][0]["digit"] == 5
 
 
@@ -180,8 +183,7 @@ def make_prediction(**changes):
 
 
 def decode(url):
-    head, data = url.split(",")
-    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    assert url.split(",")[0] in ("data:image/png;base64", "data:image/jpeg;base64")
     with urllib.request.urlopen(url) as response:
         return cv2.imdecode(np.frombuffer(response.read(), np.uint8), cv2.IMREAD_UNCHANGED)
 
@@ -268,13 +270,8 @@ def test_the_staged_space_runs_with_nothing_but_its_requirements(space, tmp_path
     if installed.returncode and "connection" in installed.stderr.lower():
         pytest.skip("the packages that the Space requires can't be downloaded here")
     assert installed.returncode == 0, installed.stderr
-    process, address = start_demo(str(space / "app.py"), python=str(python))
-    try:
+    with run_demo(str(space / "app.py"), python=str(python)) as address:
         assert ask(address, "predict_upload", "seven.png", encode(seven))["digit"] == 7
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
 
 
 # ---------------------------------------------------------------- the command

@@ -14,10 +14,10 @@ EXAMPLES = REPOSITORY / "demo" / "examples"
 # Where the README's screenshots go when they are to be made anew.
 SCREENSHOTS = "DIGITJAX_SCREENSHOTS"
 
-# A 3 and a scribble, as points in shares of the sketchpad's side.
-THREE = [(0.34, 0.24), (0.5, 0.18), (0.63, 0.25), (0.63, 0.38), (0.48, 0.47), (0.64, 0.56), (0.66, 0.7), (0.52, 0.8), (0.34, 0.74)]  # fmt: skip
-SEVEN = [(0.3, 0.22), (0.7, 0.22), (0.45, 0.8)]
-SCRIBBLE = [(0.1, 0.2), (0.8, 0.3), (0.2, 0.8), (0.9, 0.9), (0.15, 0.5), (0.85, 0.15), (0.5, 0.9), (0.3, 0.1), (0.9, 0.6), (0.1, 0.65)]  # fmt: skip
+# Strokes, as points (x, y) in hundredths of the sketchpad's side.
+THREE = [(34, 24), (50, 18), (63, 25), (63, 38), (48, 47), (64, 56), (66, 70), (52, 80), (34, 74)]
+SEVEN = [(30, 22), (70, 22), (45, 80)]
+SCRIBBLE = [(10, 20), (80, 30), (20, 80), (90, 90), (15, 50), (85, 15), (50, 90), (30, 10), (90, 60), (10, 65)]
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def open_page(browser, demo):
 def draw(page, points):
     """Draws one stroke with the mouse."""
     box = page.locator("#pad canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    places = [(box["x"] + x * box["width"] / 100, box["y"] + y * box["height"] / 100) for x, y in points]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
@@ -116,13 +116,13 @@ def test_a_scribble_is_no_digit(open_page):
     assert page.locator("#sketch-answer .bar").count() == 0
 
 
-def test_a_sketch_and_the_same_picture_uploaded_are_read_alike(open_page, tmp_path):
+def test_a_sketch_and_the_same_picture_uploaded_are_read_alike(open_page, demo, tmp_path):
     page = open_page()
-    with page.expect_request(lambda request: request.url.split("?")[0].endswith("/upload")) as caught:
+    with page.expect_response(lambda response: urlparse(response.url).path.endswith("/upload")) as uploading:
         draw(page, THREE)
-    body = caught.value.post_data_buffer
+    (path,) = uploading.value.json()
     sketch = tmp_path / "sketch.png"
-    sketch.write_bytes(body[body.index(b"\x89PNG") : body.index(b"IEND") + 8])
+    sketch.write_bytes(page.request.get(f"{demo}/gradio_api/file={path}").body())
     expect_text(page, "#sketch-answer .digit", "^3$")
     drawn = [bar.get_attribute("title") for bar in page.locator("#sketch-answer .bar").all()]
     open_tab(page, "Upload")
@@ -137,7 +137,7 @@ def test_drawing_with_a_finger_on_a_phone(open_page):
     page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     box = page.locator("#pad canvas").bounding_box()
     session = page.context.new_cdp_session(page)
-    places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in THREE]
+    places = [{"x": box["x"] + x * box["width"] / 100, "y": box["y"] + y * box["height"] / 100} for x, y in THREE]
     session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
     for place in places[1:]:
         session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
@@ -200,7 +200,7 @@ def test_many_files_make_a_table_and_its_csv(open_page, tmp_path):
     page.locator("#files input[type=file]").set_input_files(
         [EXAMPLES / "squared_paper.jpg", EXAMPLES / "letter.jpg", broken]
     )
-    page.get_by_text("is not an image").first.wait_for()
+    page.get_by_text("is not an image").locator("visible=true").first.wait_for()
     with page.expect_download() as download:
         page.get_by_text("Download all of it as CSV").click()
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
@@ -236,7 +236,7 @@ def test_all_that_can_be_used_has_a_name_and_can_be_reached_by_keyboard(open_pag
     page = open_page()
     for button in page.get_by_role("button").all():
         assert button.evaluate("b => (b.getAttribute('aria-label') || b.title || b.innerText).trim()")
-    assert page.get_by_label("Sketchpad").is_visible()
+    assert page.get_by_role("img", name="Sketchpad").is_visible()
     clear = page.get_by_role("button", name="Clear")
     draw(page, SEVEN)
     expect_text(page, "#sketch-answer .digit", "^7$")

@@ -1,0 +1,118 @@
+"""How the demo serves: from start to listening, one visitor's answers, and many visitors at once.
+
+    python benchmarks/serving.py --clients 30 --requests 20
+
+Starts `demo/app.py` itself. Each client uploads an example of the demo's and asks for its digit, one request after the
+other; every answer is compared with what the library says.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from digitjax.predict import Recognizer
+
+DEMO = Path(__file__).parent.parent / "demo"
+
+NAMES = ("squared_paper.jpg", "blackboard.jpg", "letter.jpg")
+
+
+def post(url: str, body: bytes, content_type: str) -> list[str]:
+    """Returns the JSON that a request is answered with."""
+    request = urllib.request.Request(url, body, {"Content-Type": content_type})  # noqa: S310 - this machine's
+    with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
+        return json.load(response)
+
+
+def ask(address: str, picture: bytes) -> int | None:
+    """Uploads a picture and returns its digit."""
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.jpg"\r\n\r\n' + picture + b"\r\n--x--\r\n"
+    (path,) = post(f"{address}/gradio_api/upload", form, "multipart/form-data; boundary=x")
+    body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
+    # Through the queue, as the page asks: an event, then its answer.
+    event = post(f"{address}/gradio_api/call/predict_upload", body, "application/json")["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/predict_upload/{event}", timeout=120) as stream:  # noqa: S310
+        (line,) = [line for line in stream.read().decode().splitlines() if line.startswith("data: ")]
+    return json.loads(line.removeprefix("data: "))[0]["digit"]
+
+
+def measure_clients(address: str, num_clients: int, num_requests: int) -> None:
+    """Lets all clients ask at once, and prints how many answers are right, how long they took and how many a second."""
+    pictures = [(DEMO / "examples" / name).read_bytes() for name in NAMES]
+    recognizer = Recognizer.load()
+    truths = [recognizer.predict_digit(picture).digit for picture in pictures]
+
+    def run_client(client: int) -> list[tuple[bool, float]]:
+        answers = []
+        for i in range(num_requests):
+            k = (client + i) % len(pictures)
+            begin = time.perf_counter()
+            digit = ask(address, pictures[k])
+            answers.append((digit == truths[k], time.perf_counter() - begin))
+        return answers
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(num_clients) as executor:
+        answers = [answer for client in executor.map(run_client, range(num_clients)) for answer in client]
+    seconds = time.perf_counter() - begin
+    right, latencies = zip(*answers, strict=True)
+    p50, p95 = 1e3 * np.quantile(latencies, [0.5, 0.95])
+    print(
+        f"{num_clients:>3} clients: {sum(right)} of {len(right)} right, p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
+        f"{len(right) / seconds:.0f} a second"
+    )
+
+
+def measure_sketch(num_sketches: int = 100) -> None:
+    """Prints how long the server takes for a sketch as the sketchpad sends it, with all that the page shows of it."""
+    sys.path.insert(0, str(DEMO))
+    from app import Reader
+
+    reader = Reader(Recognizer.load())
+    reader.warm_up()
+    sketch = np.full((560, 560), 255, np.uint8)
+    cv2.polylines(sketch, [np.array([(170, 120), (390, 120), (250, 450)])], isClosed=False, color=0, thickness=34)
+    path = DEMO.parent / "sketch.png"
+    cv2.imwrite(str(path), sketch)
+    try:
+        latencies = []
+        for _ in range(num_sketches):
+            begin = time.perf_counter()
+            view = reader.show_sketch(str(path))
+            latencies.append(time.perf_counter() - begin)
+    finally:
+        path.unlink()
+    p50, p95 = 1e3 * np.quantile(latencies, [0.5, 0.95])
+    print(f"a sketch, read as {view['headline']}: p50 {p50:.0f} ms, p95 {p95:.0f} ms on the server's side")
+
+
+def main() -> None:
+    """Prints all figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=30)
+    parser.add_argument("--requests", type=int, default=20, help="requests of each client")
+    parser.add_argument("--port", type=int, default=7861)
+    args = parser.parse_args()
+    measure_sketch()
+    begin = time.perf_counter()
+    command = [sys.executable, str(DEMO / "app.py"), "--port", str(args.port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        next(line for line in process.stdout or () if "Running on local URL" in line)
+        print(f"listens after {time.perf_counter() - begin:.1f} s")
+        try:
+            measure_clients(f"http://127.0.0.1:{args.port}", 1, args.requests)
+            measure_clients(f"http://127.0.0.1:{args.port}", args.clients, args.requests)
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()
