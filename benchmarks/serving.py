@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -80,16 +81,14 @@ def measure_sketch(num_sketches: int = 100) -> None:
     reader.warm_up()
     sketch = np.full((560, 560), 255, np.uint8)
     cv2.polylines(sketch, [np.array([(170, 120), (390, 120), (250, 450)])], isClosed=False, color=0, thickness=34)
-    path = DEMO.parent / "sketch.png"
-    cv2.imwrite(str(path), sketch)
-    try:
-        latencies = []
+    latencies = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/sketch.png"
+        cv2.imwrite(path, sketch)
         for _ in range(num_sketches):
             begin = time.perf_counter()
-            view = reader.show_sketch(str(path))
+            view = reader.show_sketch(path)
             latencies.append(time.perf_counter() - begin)
-    finally:
-        path.unlink()
     p50, p95 = 1e3 * np.quantile(latencies, [0.5, 0.95])
     print(f"a sketch, read as {view['headline']}: p50 {p50:.0f} ms, p95 {p95:.0f} ms on the server's side")
 

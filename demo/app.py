@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from views import View, view_message, view_prediction, view_reading
 from digitjax import checkpoint, cli
 from digitjax.picture import ImageError, load_picture
 from digitjax.predict import CSV_COLUMNS, Prediction, Recognizer, predict_each, to_csv_row
+from digitjax.preprocess import PreprocessedImage
 
 MAX_FILE_SIZE = "10mb"
 
@@ -137,12 +139,27 @@ class Reader:
             return {"text": "", "comment": f"This file {error}."}
 
     def warm_up(self) -> None:
-        """Has everything compiled before the first visitor comes."""
-        paper = np.full((64, 64), 255, np.uint8)
-        paper[12:52, 30:34] = 0
-        self.recognizer.explain(self.recognizer.predict_digit(paper))
-        for num_digits in (1, 2, 4, 8, 16):
-            self.recognizer.read(np.tile(paper, (1, num_digits)))
+        """Has all that visitors need compiled, side by side: that is most of the time until the demo listens."""
+        ink = np.zeros((28, 28), np.uint8)
+        ink[4:24, 13:16] = 255
+        one = PreprocessedImage(ink, (13, 4, 16, 24))
+        prediction = Prediction(
+            digit=1,
+            reason=None,
+            confidence=1.0,
+            is_digit_score=1.0,
+            probabilities=np.eye(10, dtype=np.float32)[1],
+            box=one.box,
+            canonical=ink,
+        )
+        with ThreadPoolExecutor() as executor:
+            tasks: list[Future[Any]] = [
+                executor.submit(self.recognizer.explain, prediction),
+                executor.submit(self.recognizer.predict_preprocessed, [one]),  # one goes alone
+                executor.submit(self.recognizer.predict_preprocessed, [one, one]),  # several in batches
+            ]
+        for task in tasks:
+            task.result()  # raises what went wrong
 
 
 def _path(picture: Any) -> str:

@@ -193,7 +193,7 @@ def integrated_gradients(
 
     Integrated gradients (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365) from blank ground to the image:
     where there is no ink it is 0, and all together make up the whole difference between the two, but for the error of
-    integrating in `num_steps` steps.
+    integrating in `num_steps` steps, a multiple of 16.
     """
     ink = image.astype(jnp.float32)
     shares = (jnp.arange(num_steps, dtype=jnp.float32) + 0.5) / num_steps
@@ -202,7 +202,10 @@ def integrated_gradients(
         logits = cast("Array", model.apply(variables, images, train=False))
         return jax.nn.log_softmax(logits)[:, label].sum()
 
-    return jax.grad(total_log_prob)(shares[:, None, None, None] * ink).mean(0) * ink
+    def mean_grad(shares: Float[Array, "n"]) -> Float[Array, "28 28 1"]:
+        return jax.grad(total_log_prob)(shares[:, None, None, None] * ink).mean(0)
+
+    return jax.lax.map(mean_grad, shares.reshape(-1, CPU_BATCH)).mean(0) * ink
 
 
 @partial(jax.jit, static_argnames="model")
@@ -211,15 +214,20 @@ def apply_model(model: nn.Module, variables: Variables, images: Images) -> Float
     return cast("Array", model.apply(variables, images, train=False))
 
 
+# How many images go through the network together. On a CPU the patches of more than 16 leave its caches: `vgg` takes
+# 0.5 ms an image at 16, 1.1 ms at 32. An accelerator wants many.
+CPU_BATCH, ACCELERATOR_BATCH = 16, 1024
+
+
 def compute_logits(
-    model: nn.Module, variables: Variables, images: UInt8[np.ndarray, "n 28 28 1"], batch_size: int = 128
+    model: nn.Module, variables: Variables, images: UInt8[np.ndarray, "n 28 28 1"]
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of any number of images, on the host, in their order.
 
-    Batches are padded to a power of two, so that few sizes are compiled and no image is left out; past 128 images the
-    CPU gets slower, since they leave its caches.
+    One image goes alone, more in batches of one size, the last of them padded: so two sizes are compiled, and no image
+    is left out.
     """
-    batch_size = min(batch_size, 1 << (len(images) - 1).bit_length()) if len(images) else 1
+    batch_size = (CPU_BATCH if layers.on_cpu() else ACCELERATOR_BATCH) if len(images) > 1 else 1
     batches = []
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]

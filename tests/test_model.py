@@ -83,11 +83,13 @@ def test_batch_normalisation_learns_its_statistics():
     assert float(stats["var"][0]) == pytest.approx(1 - moved + moved * np.var(outputs), rel=1e-4)
 
 
-@pytest.mark.parametrize("n", [0, 1, 3, 7, 8, 20])
-def test_batches_lose_no_image(n):
+@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize("n", [0, 1, 2, 15, 16, 40])
+def test_batches_lose_no_image(n, on_cpu, monkeypatch):
+    monkeypatch.setattr(model.layers, "on_cpu", lambda: on_cpu)
     network, variables = create("mlp")
     images = np.random.default_rng(n).integers(0, 256, (n, 28, 28, 1), np.uint8)
-    logits = model.compute_logits(network, variables, images, batch_size=8)
+    logits = model.compute_logits(network, variables, images)
     assert logits.shape == (n, 10)
     for image, row in zip(images, logits, strict=True):
         np.testing.assert_allclose(
