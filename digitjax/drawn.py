@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from digitjax.canvas import EXTENT, SIDE, Canvas, center_ink, draw_strokes, enlarge_ink, finish_drawing
+from digitjax.canvas import EXTENT, SIDE, Canvas, center_ink, draw_line, draw_strokes, enlarge_ink, finish_drawing
 from digitjax.characters import draw_character, draw_letter, draw_print
 from digitjax.config import TrainConfig
 from digitjax.doodles import draw_bars, draw_blots, draw_face, draw_scribble, draw_shape, draw_sign, draw_spiral
@@ -29,7 +29,7 @@ NO_DIGIT = 10
 """The label of what is no digit, next to 0 to 9."""
 
 # How many redrawn digits hold something that isn't theirs or lack something, and how much ink of a neighbour's at most.
-NEIGHBOUR_SHARE, RULE_SHARE, TRIMMED_SHARE = 0.2, 0.15, 0.15
+NEIGHBOUR_SHARE, LINK_SHARE, RULE_SHARE, TRIMMED_SHARE = 0.2, 0.2, 0.15, 0.15
 MAX_NEIGHBOUR = 0.25
 
 # With how many digits a drawing is compared, and how alike the two may be: most of MNIST's digits have one among as
@@ -104,13 +104,19 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset) -> Dataset:
             labels[i] = i // 4 % 10
             images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i]))))
         else:
-            images.append(_finish_one(rng, partial(cut_out, image=digits.images[k, ..., 0], digits=digits)))
+            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=k)))
     return _to_dataset(images, labels)
 
 
-def cut_out(rng: np.random.Generator, image: UInt8[np.ndarray, "28 28"], digits: Dataset) -> Canvas:
-    """A digit, enlarged, with the errors of finding it in a picture; `digits` are its neighbours."""
-    ink = enlarge_ink(rng, image, EXTENT - 8)
+def cut_out(rng: np.random.Generator, digits: Dataset, k: int) -> Canvas:
+    """A digit, enlarged, as it is found in a number; the others are its neighbours.
+
+    In a number digits are written narrower or wider, above all zeros, and linked; and they aren't found without errors.
+    """
+    ink = enlarge_ink(rng, digits.images[k, ..., 0], EXTENT - 8)
+    stretch = rng.uniform(0.75, 1.8 if digits.labels[k] == 0 else 1.25)
+    scale = min(1.0, (EXTENT - 8) / (stretch * ink.shape[1]))
+    ink = cv2.resize(ink, None, fx=scale * stretch, fy=scale, interpolation=cv2.INTER_AREA)
     width = ink.shape[1]
     if rng.random() < TRIMMED_SHARE:
         left, right = rng.uniform(0, 0.12, 2) * width
@@ -125,6 +131,18 @@ def cut_out(rng: np.random.Generator, image: UInt8[np.ndarray, "28 28"], digits:
             x = int(np.clip(x, 0, SIDE - stroke.shape[1]))
             place = canvas[y : y + len(stroke), x : x + stroke.shape[1]]
             np.maximum(place, stroke, out=place)
+    if rng.random() < LINK_SHARE:
+        rows, columns = np.nonzero(canvas > 127)
+        near = np.flatnonzero(
+            columns > 0.6 * right + 0.4 * left if rng.random() < 0.5 else columns < 0.4 * right + 0.6 * left
+        )
+        if len(near):
+            i = near[rng.integers(len(near))]
+            start, outwards = np.array([columns[i], rows[i]]), np.sign(2 * columns[i] - left - right)
+            steps = np.stack([outwards * rng.uniform(2, 8, 3), rng.uniform(-5, 5) + rng.uniform(-2, 2, 3)], axis=1)
+            draw_line(
+                canvas, start + np.cumsum(np.concatenate([np.zeros((1, 2)), steps]), axis=0), int(rng.integers(2, 6))
+            )
     if rng.random() < RULE_SHARE:
         y, (before, after) = int(rng.integers(top, bottom)), rng.integers(-12, 16, 2).tolist()
         cv2.line(canvas, (left - before, y), (right + after, y), int(rng.integers(120, 256)), 2)
