@@ -28,6 +28,8 @@ from digitjax.ink import ink_box
 NO_DIGIT = 10
 """The label of what is no digit, next to 0 to 9."""
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two exclusive
+
 # How many redrawn digits hold something that isn't theirs or lack something, and how much ink of a neighbour's at most.
 NEIGHBOUR_SHARE, LINK_SHARE, RULE_SHARE, TRIMMED_SHARE = 0.2, 0.2, 0.15, 0.15
 MAX_NEIGHBOUR = 0.25
@@ -122,31 +124,43 @@ def cut_out(rng: np.random.Generator, digits: Dataset, k: int) -> Canvas:
         left, right = rng.uniform(0, 0.12, 2) * width
         ink = ink[:, round(left) : width - round(right)]
     canvas = center_ink(ink)
-    left, top, right, bottom = ink_box(canvas > 0)
+    box = ink_box(canvas > 0)
     if rng.random() < NEIGHBOUR_SHARE:
-        other = enlarge_ink(rng, digits.images[rng.integers(len(digits.labels)), ..., 0], EXTENT - 8)
-        wide, apart, y = int(rng.integers(4, 14)), int(rng.integers(-4, 4)), int(rng.integers(SIDE - len(other)))
-        stroke, x = (other[:, :wide], right + apart) if rng.random() < 0.5 else (other[:, -wide:], left - wide - apart)
-        if stroke.sum() < MAX_NEIGHBOUR * canvas.sum():  # more may be a digit itself
-            x = int(np.clip(x, 0, SIDE - stroke.shape[1]))
-            place = canvas[y : y + len(stroke), x : x + stroke.shape[1]]
-            np.maximum(place, stroke, out=place)
+        _add_neighbour(rng, canvas, box, digits.images[rng.integers(len(digits.labels)), ..., 0])
     if rng.random() < LINK_SHARE:
-        rows, columns = np.nonzero(canvas > 127)
-        near = np.flatnonzero(
-            columns > 0.6 * right + 0.4 * left if rng.random() < 0.5 else columns < 0.4 * right + 0.6 * left
-        )
-        if len(near):
-            i = near[rng.integers(len(near))]
-            start, outwards = np.array([columns[i], rows[i]]), np.sign(2 * columns[i] - left - right)
-            steps = np.stack([outwards * rng.uniform(2, 8, 3), rng.uniform(-5, 5) + rng.uniform(-2, 2, 3)], axis=1)
-            draw_line(
-                canvas, start + np.cumsum(np.concatenate([np.zeros((1, 2)), steps]), axis=0), int(rng.integers(2, 6))
-            )
+        _add_link(rng, canvas, box)
     if rng.random() < RULE_SHARE:
+        left, top, right, bottom = box
         y, (before, after) = int(rng.integers(top, bottom)), rng.integers(-12, 16, 2).tolist()
         cv2.line(canvas, (left - before, y), (right + after, y), int(rng.integers(120, 256)), 2)
     return canvas
+
+
+def _add_neighbour(rng: np.random.Generator, canvas: Canvas, box: Box, image: UInt8[np.ndarray, "28 28"]) -> None:
+    """Puts the near side of another digit beside the ink."""
+    other = enlarge_ink(rng, image, EXTENT - 8)
+    wide, apart, y = int(rng.integers(4, 14)), int(rng.integers(-4, 4)), int(rng.integers(SIDE - len(other)))
+    left, _, right, _ = box
+    stroke, x = (other[:, :wide], right + apart) if rng.random() < 0.5 else (other[:, -wide:], left - wide - apart)
+    if stroke.sum() < MAX_NEIGHBOUR * canvas.sum():  # more may be a digit itself
+        x = int(np.clip(x, 0, SIDE - stroke.shape[1]))
+        place = canvas[y : y + len(stroke), x : x + stroke.shape[1]]
+        np.maximum(place, stroke, out=place)
+
+
+def _add_link(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
+    """Draws the beginning of the stroke that links a digit with the one before it or after it."""
+    left, _, right, _ = box
+    rows, columns = np.nonzero(canvas > 127)
+    is_right = rng.random() < 0.5
+    near = np.flatnonzero(columns > 0.6 * right + 0.4 * left if is_right else columns < 0.4 * right + 0.6 * left)
+    if not len(near):
+        return
+    i = near[rng.integers(len(near))]
+    outwards = 1 if is_right else -1
+    steps = np.stack([outwards * rng.uniform(2, 8, 3), rng.uniform(-5, 5) + rng.uniform(-2, 2, 3)], axis=1)
+    way = np.array([columns[i], rows[i]]) + np.cumsum(np.concatenate([np.zeros((1, 2)), steps]), axis=0)
+    draw_line(canvas, way, int(rng.integers(2, 6)))
 
 
 def _finish_one(rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas]) -> UInt8[np.ndarray, "28 28"]:

@@ -136,8 +136,7 @@ class Recognizer:
             scores = [_score(c, p) for c, p in zip(row.candidates, row_predictions, strict=True)]
             chosen = [row_predictions[i] for i in choose_candidates(row, scores)]
             line = tuple(prediction for prediction in chosen if prediction.digit is not None)
-            min_score = min(self.threshold, MIN_ROW_SCORE)
-            if line and np.median([prediction.is_digit_score for prediction in chosen]) >= min_score:
+            if line and (self.threshold == 0 or _sum_log_odds(chosen) >= 0):
                 lines.append(line)
         return Reading(tuple(lines))
 
@@ -181,9 +180,18 @@ def _to_prediction(
 
 
 # In a row each piece is a digit or none by itself only where its score is very low: cuts leave traces, and the
-# neighbours speak for it. But the row is none of digits where half of its pieces rather aren't. Chosen on the numbers
-# of `benchmarks/composed.py`, as is the weight of the score in `_score`.
-MIN_PIECE_SCORE, MIN_ROW_SCORE = 0.02, 0.5
+# neighbours speak for it. Chosen on the numbers of `benchmarks/composed.py`, as is the weight of the score in `_score`.
+MIN_PIECE_SCORE = 0.02
+
+# No piece speaks louder than that for its row: among composed rows of letters and of digits this tells most apart.
+MAX_LOG_ODDS = 3.0
+
+
+def _sum_log_odds(predictions: Sequence[Prediction]) -> float:
+    """Returns the logarithm of the odds that a row is one of digits, each of its pieces a witness of its own."""
+    scores = np.array([prediction.is_digit_score for prediction in predictions]).clip(1e-6, 1 - 1e-6)
+    return float(np.log(scores / (1 - scores)).clip(-MAX_LOG_ODDS, MAX_LOG_ODDS).sum())
+
 
 # The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.
 LOG_ASPECTS = (
