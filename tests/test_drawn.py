@@ -79,6 +79,35 @@ def test_redrawn_digits_are_still_read(mnist):
     assert np.mean(logits.argmax(axis=1) == redrawn.labels) > 0.97
 
 
+def measure_stroke_widths(image):
+    """The width of the strokes along their middle: twice the distance to the edge where that is largest around."""
+    distance = cv2.distanceTransform((image > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return 2 * distance[(distance == cv2.dilate(distance, np.ones((5, 5)))) & (distance > 0)]
+
+
+def test_traced_letters_have_strokes_of_one_width():
+    """Of a serif font the thin strokes are less than half as wide as the thick ones; those of a pen are alike."""
+    spreads = []
+    for letter in "HMNUA":
+        printed = characters._print(letter, "DejaVuSerif-Bold", 72)
+        for image in (printed, characters._trace(np.random.default_rng(0), printed)):
+            widths = measure_stroke_widths(image)
+            spreads.append(np.quantile(widths, 0.9) / np.quantile(widths, 0.1))
+    printed, traced = np.reshape(spreads, (-1, 2)).mean(axis=0)
+    assert printed > 2
+    assert traced < 1.7
+
+
+def test_a_photographed_drawing_is_found_again():
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        ink = np.zeros((canvas.SIDE, canvas.SIDE), np.float32)
+        cv2.line(ink, (30, 20), (60, 75), 255, 7)
+        found = canvas._photograph(rng, ink)
+        wanted = cv2.resize(ink, found.shape, interpolation=cv2.INTER_AREA)
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.8
+
+
 def test_signs_without_a_meaning_are_none_of_the_digits(mnist):
     """As a nearest neighbour sees it: they lie further from every digit than digits lie from each other."""
     looks = drawn._measure_looks(mnist.train.images[:3000, ..., 0])

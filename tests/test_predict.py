@@ -145,6 +145,23 @@ def test_reading_skips_rows_of_letters(recognizer, seven):
     assert len(Recognizer(recognizer.trained, threshold=0.0).read(paper).lines) == 2
 
 
+@pytest.mark.parametrize(
+    ("scores", "is_of_digits"),
+    # Odds multiply: 9 * 9 / 19 > 1, but 9 / 9 / 9 < 1; no piece counts for more than e^3 = 20 to 1.
+    [([0.9, 0.9, 0.05], True), ([0.9, 0.1, 0.1], False), ([0.999999, 0.2, 0.2, 0.2], False), ([0.5], True)],
+)
+def test_the_pieces_of_a_row_vote(seven, scores, is_of_digits):
+    predictions = [dataclasses.replace(predict_digit(seven), is_digit_score=score) for score in scores]
+    assert (predict._sum_log_odds(predictions) >= 0) == is_of_digits
+
+
+def test_one_bad_picture_leaves_the_others(recognizer, seven):
+    first, bad, last = predict.predict_each(recognizer, [seven, b"no picture", np.full((40, 40), 255, np.uint8)])
+    assert first.digit == 7
+    assert isinstance(bad, ImageError)
+    assert last.reason == "blank"
+
+
 def test_sigmoid_models_answer_ten_questions(recognizer, seven):
     trained = recognizer.trained
     questions = Recognizer(trained._replace(config=dataclasses.replace(trained.config, loss="sigmoid")))

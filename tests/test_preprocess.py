@@ -216,6 +216,20 @@ def test_surroundings_dont_matter(change, light_ink):
     assert same_drawing(result.canonical, preprocess_image(large_seven()).canonical)
 
 
+def test_rules_go_from_a_narrow_strip_and_its_own_strokes_stay():
+    """Across the short side of a strip the top of a tight 7 is as long as a rule, but not as thin."""
+    strip = large_seven()[40:330, 60:240]
+    ruled = strip.copy()
+    ruled[20::70] = 90  # a rule every 70 pixels, one pixel thick
+    assert same_drawing(preprocess_image(ruled).canonical, preprocess_image(strip).canonical)
+    tight = np.where(strip < 128)
+    cropped = strip[tight[0].min() : tight[0].max() + 1, tight[1].min() : tight[1].max() + 1]
+    assert same_drawing(
+        preprocess_image(np.pad(cropped, ((9, 9), (0, 0)), constant_values=255)).canonical,
+        preprocess_image(strip).canonical,
+    )
+
+
 def test_parts_stay_together():
     broken = large_seven().copy()
     broken[100:120] = 255
