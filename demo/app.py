@@ -54,7 +54,6 @@ EXAMPLE_FILES = {
 
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1080px !important; margin: auto; }
-footer { display: none !important; }
 @media (max-width: 480px) { .gradio-container { padding: 8px !important; } }
 """
 
@@ -100,14 +99,12 @@ class Reader:
         return self._show_digit(path) if path else DRAW_FIRST
 
     def show_upload(self, path: str | None, content: str) -> tuple[Any, Any]:
-        """Shows how an uploaded picture is read, as one digit or as a number; the other view is hidden."""
-        is_number = content == NUMBER
-        view: View = UPLOAD_FIRST if is_number is False else {"text": "", "comment": UPLOAD_FIRST["comment"]}
-        if path:
-            view = self._show_number(path) if is_number else self._show_digit(path)
-        hidden = gr.update(visible=False)
-        shown = gr.update(value=view, visible=True)
-        return (hidden, shown) if is_number else (shown, hidden)
+        """Shows how an uploaded picture is read, as one digit or as a number; what shows the other is hidden."""
+        if content == NUMBER:
+            view = self._show_number(path) if path else UPLOAD_FIRST
+            return gr.update(visible=False), gr.update(value=view, visible=True)
+        view = self._show_digit(path) if path else UPLOAD_FIRST
+        return gr.update(value=view, visible=True), gr.update(visible=False)
 
     def show_many(self, paths: list[str] | None) -> tuple[Any, Any]:
         """Shows a row for each file, and offers them as CSV."""
@@ -136,7 +133,7 @@ class Reader:
         try:
             return view_reading(self.recognizer.read(data), load_picture(data, SHOWN_SIZE))
         except ImageError as error:
-            return {"text": "", "comment": f"This file {error}."}
+            return view_message("!", f"This file {error}.")
 
     def warm_up(self) -> None:
         """Has all that visitors need compiled, side by side: that is most of the time until the demo listens."""
@@ -215,7 +212,7 @@ def create_page(reader: Reader, folder: Path) -> gr.Blocks:
                 )
             with gr.Column(min_width=280):
                 upload_answer = create_answer(UPLOAD_FIRST, elem_id="upload-answer")
-                number = create_number({"text": "", "comment": ""}, visible=False, elem_id="number")
+                number = create_number(UPLOAD_FIRST, visible=False, elem_id="number")
             gr.on(
                 [picture.change, content.change],
                 reader.show_upload,
@@ -302,7 +299,7 @@ def serve(args: DemoArguments) -> int:
         max_file_size=MAX_FILE_SIZE,
         css=CSS,
         ssr_mode=False,
-        footer_links=[],
+        footer_links=["api"],
     )
     return cli.EXIT_OK
 

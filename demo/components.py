@@ -186,7 +186,7 @@ figcaption { text-align: center; font-size: 0.85rem; color: var(--body-text-colo
 
 NUMBER_HTML = """
 <div class="number" role="status" aria-live="polite">
-  <pre class="text">{{value.text}}</pre>
+  <pre class="text">{{value.headline}}</pre>
   <p class="comment">{{value.comment}}</p>
   {{#if value.picture}}
   <svg viewBox="0 0 {{value.width}} {{value.height}}" role="img" aria-label="The picture, with a box around each digit">

@@ -55,6 +55,7 @@ def view_prediction(prediction: Prediction, saliency: NDArray[np.float32] | None
 def view_reading(reading: Reading, picture: Picture) -> View:
     """Returns the view of a number: its text, and the picture with a box around each digit."""
     digits = [prediction for line in reading.lines for prediction in line]
+    comment = f"{len(digits)} digits" if len(digits) > 1 else "One digit" if digits else "No digits were found."
     boxes = []
     for prediction in digits:
         left, top, right, bottom = prediction.box or (0, 0, 0, 0)
@@ -70,8 +71,7 @@ def view_reading(reading: Reading, picture: Picture) -> View:
             }
         )
     return {
-        "text": reading.text,
-        "comment": f"{len(digits)} digits" if len(digits) > 1 else "One digit" if digits else "No digits were found.",
+        **view_message(reading.text, comment),
         "picture": encode_picture(picture.gray.astype(np.uint8), ".jpg"),
         "width": picture.width,
         "height": picture.height,

@@ -227,7 +227,7 @@ def test_boxes_lie_in_the_pictures_own_pixels():
         (1, 2, 29, 40),
         (50, 3, 20, 40),
     ]
-    assert view["text"] == "42"
+    assert view["headline"] == "42"
     assert decode(view["picture"]).shape == (30, 40)
 
 
