@@ -35,7 +35,10 @@ MAX_FILE_SIZE = "10mb"
 # Two cores read two pictures at a time; who comes when so many wait is told to come again.
 CONCURRENCY, MAX_WAITING = 2, 64
 
-# Longer sides of the picture in which the boxes are drawn, in pixels.
+# Uploads are deleted when they are that old.
+CACHE_SECONDS = 3600
+
+# Longer side of the picture in which the boxes are drawn, in pixels.
 SHOWN_SIZE = 1024
 
 DRAW_FIRST = view_message("", "Draw a digit.")
@@ -178,7 +181,9 @@ def _describe(result: Prediction | ImageError) -> tuple[str, str, str]:
 
 def create_page(reader: Reader, folder: Path) -> gr.Blocks:
     """Lays out the tabs; `folder` holds the model and its report."""
-    with gr.Blocks(title="digitjax: reads handwritten digits", analytics_enabled=False) as page:
+    with gr.Blocks(
+        title="digitjax: reads handwritten digits", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)
+    ) as page:
         gr.Markdown("# digitjax\nReads handwritten digits, and says when there is none.")
         with gr.Tab("Draw"), gr.Row(equal_height=False):
             with gr.Column(min_width=280):
