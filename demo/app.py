@@ -48,11 +48,11 @@ ONE_DIGIT, NUMBER = "one digit", "a number"
 # Drawn by `draw_examples.py`.
 EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_FILES = {
-    "squared_paper.jpg": ONE_DIGIT,
-    "blackboard.jpg": ONE_DIGIT,
-    "number.jpg": NUMBER,
-    "letter.jpg": ONE_DIGIT,
-    "scribble.jpg": ONE_DIGIT,
+    "A 7 on squared paper": ("squared_paper.jpg", ONE_DIGIT),
+    "Chalk": ("blackboard.jpg", ONE_DIGIT),
+    "A number": ("number.jpg", NUMBER),
+    "A letter": ("letter.jpg", ONE_DIGIT),
+    "A scribble": ("scribble.jpg", ONE_DIGIT),
 }
 
 CSS = """
@@ -209,9 +209,10 @@ def create_page(reader: Reader, folder: Path) -> gr.Blocks:
                 )
                 content = gr.Radio([ONE_DIGIT, NUMBER], value=ONE_DIGIT, label="What it holds", elem_id="content")
                 gr.Examples(
-                    [[str(EXAMPLES / name), content_] for name, content_ in EXAMPLE_FILES.items()],
+                    [[str(EXAMPLES / name), holds] for name, holds in EXAMPLE_FILES.values()],
                     [picture, content],
                     label="Or one of these",
+                    example_labels=list(EXAMPLE_FILES),
                     elem_id="examples",
                     api_visibility="private",
                 )

@@ -188,7 +188,7 @@ def test_a_broken_file_gets_the_librarys_message(open_page, tmp_path):
 def test_an_example_is_read_when_clicked(open_page):
     page = open_page()
     open_tab(page, "Upload")
-    page.locator("#examples button, #examples tr").filter(has_text="a number").click()
+    page.get_by_role("button", name="A number").click()
     expect_text(page, "#number .text", "^314159$")
 
 
@@ -252,7 +252,7 @@ def test_both_themes_can_be_read(open_page, theme, tmp_path):
     draw(page, THREE)
     expect_text(page, "#sketch-answer .digit", "^3$")
     page.get_by_alt_text("orange spoke for").wait_for()
-    page.screenshot(path=Path(os.environ.get(SCREENSHOTS, tmp_path)) / f"draw-{theme}.png")
+    page.screenshot(path=Path(os.environ.get(SCREENSHOTS, tmp_path)) / f"draw-{theme}.png", full_page=True)
     for selector in ("#sketch-answer .digit", "#sketch-answer .comment", "#sketch-answer .bar.other", "#pad .clear"):
         ink, ground = page.locator(selector).first.evaluate(
             """element => {
@@ -265,9 +265,9 @@ def test_both_themes_can_be_read(open_page, theme, tmp_path):
         )
         assert contrast(ink, ground) >= 4.5, (selector, ink, ground)
     open_tab(page, "Upload")
-    page.locator("#examples button, #examples tr").filter(has_text="a number").click()
+    page.get_by_role("button", name="A number").click()
     expect_text(page, "#number .text", "^314159$")
-    page.screenshot(path=Path(os.environ.get(SCREENSHOTS, tmp_path)) / f"number-{theme}.png")
+    page.screenshot(path=Path(os.environ.get(SCREENSHOTS, tmp_path)) / f"number-{theme}.png", full_page=True)
 
 
 def contrast(first, second):
