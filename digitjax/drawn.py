@@ -106,7 +106,7 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset) -> Dataset:
             labels[i] = i // 4 % 10
             images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i]))))
         else:
-            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=k)))
+            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=int(k))))
     return _to_dataset(images, labels)
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 import urllib.error
 import urllib.request
 import venv
@@ -263,6 +264,38 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
     assert load_demo("push_space").main(["--dry-run", str(tmp_path)]) == 2
     assert "holds something" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_pushing_uploads_what_is_staged(monkeypatch, capsys):
+    pushed = {}
+
+    class Hub:
+        def create_repo(self, repo, **options):
+            pushed["repo"] = (repo, options["repo_type"], options["space_sdk"])
+
+        def upload_folder(self, *, folder_path, repo_id, **options):
+            assert (repo_id, options["repo_type"]) == ("somebody/digits", "space")
+            pushed["files"] = {path.relative_to(folder_path).as_posix() for path in folder_path.rglob("*")}
+            return types.SimpleNamespace(commit_url="https://example.org/commit")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert load_demo("push_space").main(["--repo", "somebody/digits"]) == 0
+    assert capsys.readouterr().out == "https://example.org/commit\n"
+    assert pushed["repo"] == ("somebody/digits", "space", "gradio")
+    wanted = {
+        "app.py",
+        "README.md",
+        "requirements.txt",
+        "digitjax/predict.py",
+        "digitjax/checkpoints/default/config.json",
+    }
+    assert wanted <= pushed["files"]
+    assert not any("__pycache__" in file or "push_space" in file for file in pushed["files"])
+
+
+def test_pushing_asks_where_to(capsys):
+    assert load_demo("push_space").main([]) == 2
+    assert "--repo NAME/SPACE" in capsys.readouterr().err
 
 
 def test_the_staged_space_runs_with_nothing_but_its_requirements(space, tmp_path, seven):

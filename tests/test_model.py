@@ -115,7 +115,7 @@ def test_scores_say_whether_there_is_a_digit():
 def test_saliency_adds_up_to_the_whole_difference(digits):
     trained = checkpoint.load_model(checkpoint.default_checkpoint())
     for image, label in zip(digits.test.images[:5], digits.test.labels[:5], strict=True):
-        saliency = model.integrated_gradients(trained.network, trained.variables, image, label, num_steps=512)
+        saliency = model.integrated_gradients(trained.network, trained.variables, image, label, num_steps=2048)
         both = model.compute_logits(trained.network, trained.variables, np.stack([image, np.zeros_like(image)]))
         log_probs = np.log(model.probs_from_logits(both, "softmax"))[:, label]
         assert float(saliency.sum()) == pytest.approx(log_probs[0] - log_probs[1], rel=0.05)
