@@ -102,7 +102,7 @@ def main() -> None:
     args = parser.parse_args()
     measure_sketch()
     begin = time.perf_counter()
-    command = [sys.executable, str(DEMO / "app.py"), "--port", str(args.port)]
+    command = [sys.executable, "-u", str(DEMO / "app.py"), "--port", str(args.port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         next(line for line in process.stdout or () if "Running on local URL" in line)
         print(f"listens after {time.perf_counter() - begin:.1f} s")

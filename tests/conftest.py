@@ -72,7 +72,7 @@ def run_demo(*arguments: str, python: str = sys.executable) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python, *arguments, "--port", str(port)]
+    command = [python, "-u", *arguments, "--port", str(port)]  # unbuffered: the line must come when it is printed
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         printed = []
         for line in process.stdout:  # it ends where the process does
