@@ -1,12 +1,16 @@
 """Keeps training runs and trained models with Orbax, their config beside them.
 
 A run's folder holds `config.json`, `state/` (the whole training state of the last epochs, to resume from) and, once
-trained, `weights/` and `calibration.json` (what prediction needs). Arrays are saved from the host, so that any number
-of devices restores them.
+trained, `weights/` and `calibration.json` (what prediction needs). Hashes stand beside both, so what was damaged is
+named and not loaded; nothing in them is code or is unpickled. Arrays are saved from the host, so that any number of
+devices restores them.
 """
 
+import contextlib
 import json
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +19,24 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
 
+from digitjax import hashes
 from digitjax.config import ConfigError, DigitjaxError, TrainConfig
 from digitjax.model import Variables, create_model, init_variables
 
+logger = logging.getLogger(__name__)
+
 CONFIG_NAME, WEIGHTS_NAME, STATE_NAME = "config.json", "weights", "state"
 CALIBRATION_NAME = "calibration.json"
-RESULT_NAMES = (CALIBRATION_NAME, "metrics.jsonl", "report.json", "history.png", "confusion_matrix.png", "mistakes.png")
+MODEL_NAMES = (CONFIG_NAME, WEIGHTS_NAME, CALIBRATION_NAME)
+RESULT_NAMES = (
+    CALIBRATION_NAME,
+    hashes.SUMS_NAME,
+    "metrics.jsonl",
+    "report.json",
+    "history.png",
+    "confusion_matrix.png",
+    "mistakes.png",
+)
 
 Record = dict[str, Any]
 """What was measured over one epoch: one line of `metrics.jsonl`."""
@@ -81,6 +97,7 @@ def load_config(folder: Path) -> TrainConfig:
 def save_calibration(folder: Path, calibration: Calibration) -> None:
     """Writes `calibration.json`."""
     (folder / CALIBRATION_NAME).write_text(json.dumps(calibration._asdict(), indent=2) + "\n")
+    seal_model(folder)
 
 
 def _load_calibration(folder: Path) -> Calibration:
@@ -97,18 +114,39 @@ def _load_calibration(folder: Path) -> Calibration:
 
 
 def save_weights(folder: Path, variables: Variables) -> None:
-    """Writes the weights into a run's folder, in place of earlier ones."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute() / WEIGHTS_NAME, jax.device_get(variables), force=True)
+    """Writes the weights into a run's folder, in place of earlier ones.
+
+    Raises:
+      CheckpointError: They can't be written, as on a full disk; earlier ones are still there.
+    """
+    path, fresh = folder.absolute() / WEIGHTS_NAME, folder.absolute() / f"{WEIGHTS_NAME}.new"
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(fresh, jax.device_get(variables), force=True)
+    except Exception as error:
+        raise CheckpointError(f"{path}: can't be written: {_explain(error)}") from error
     # Orbax needs it on object stores alone, and writes the absolute path into it, which is nobody's business.
-    (folder / WEIGHTS_NAME / "commit_success.txt").unlink(missing_ok=True)
+    (fresh / "commit_success.txt").unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+    fresh.rename(path)
+    seal_model(folder)
+
+
+def seal_model(folder: Path) -> None:
+    """Writes the hashes of a model's files; call it again after you changed one of them by hand."""
+    hashes.write_sums(folder, MODEL_NAMES)
+
+
+def _explain(error: Exception) -> str:
+    """Returns what is to be told of an error that Orbax raised: it adds a page about its inside."""
+    return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
 
 
 def load_model(folder: Path) -> TrainedModel:
     """Reads the trained model from a run's folder.
 
     Raises:
-      CheckpointError: Something is missing, broken or of another shape than the config says; the message names it.
+      CheckpointError: Something is missing, damaged or of another shape than the config says; the message names it.
     """
     config = load_config(folder)
     path = folder.absolute() / WEIGHTS_NAME
@@ -116,13 +154,15 @@ def load_model(folder: Path) -> TrainedModel:
         raise CheckpointError(
             f"{folder}: has no finished weights; go on with: python -m digitjax.train --resume --out {folder}"
         )
+    if damage := hashes.find_damage(folder, MODEL_NAMES):
+        raise CheckpointError(damage)
     network = create_model(config.model, dropout_rate=config.dropout_rate)
     expected = jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             variables = checkpointer.restore(path)
     except Exception as error:
-        raise CheckpointError(f"{path}: can't be restored: {error}") from error
+        raise CheckpointError(f"{path}: can't be restored: {_explain(error)}") from error
     if misfit := _find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
     return TrainedModel(config, network, variables, _load_calibration(folder))
@@ -148,7 +188,7 @@ def _find_misfit(expected: Any, found: Any) -> str | None:
 class RunCheckpoints:
     """The training states of one run, by step: the last two, and the one of the best validation loss.
 
-    Use it as a context manager: saving goes on in the background, and leaving waits for it.
+    Use it as a context manager.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -176,12 +216,11 @@ class RunCheckpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Waits until all is on disk."""
-        self._manager.wait_until_finished()
+        """Closes Orbax's manager."""
         self._manager.close()
 
     def latest_step(self) -> int | None:
-        """Returns the step of the newest complete state, None where there is none."""
+        """Returns the step of the newest state, None where there is none."""
         return self._manager.latest_step()
 
     def save(self, step: int, state: Any, history: list[Record], validation_loss: float | None = None) -> None:
@@ -192,40 +231,86 @@ class RunCheckpoints:
           state: The `TrainState`.
           history: One record an epoch.
           validation_loss: Of this state, where it was measured.
+
+        Raises:
+          CheckpointError: It can't be written, as on a full disk; the states before it are still there.
         """
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(jax.device_get(state)), history=ocp.args.JsonSave({"epochs": history})
-            ),
-            metrics=None if validation_loss is None else {"validation_loss": validation_loss},
-            force=True,
-        )
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(jax.device_get(state)), history=ocp.args.JsonSave({"epochs": history})
+                ),
+                metrics=None if validation_loss is None else {"validation_loss": validation_loss},
+                force=True,
+            )
+            self._manager.wait_until_finished()
+            hashes.write_sums(self._folder / str(step))
+        except Exception as error:
+            raise CheckpointError(f"{self._folder / str(step)}: can't be written: {_explain(error)}") from error
 
     def restore(self, template: Any, step: int | None = None) -> tuple[Any, list[Record]]:
-        """Returns the state (as NumPy arrays in `template`'s structure) and the records saved at `step`, or the newest.
+        """Returns the state (as NumPy arrays in `template`'s structure) and the records saved at `step`.
+
+        None stands for the newest state that is whole; newer ones that are damaged are deleted, with a warning.
 
         Raises:
           CheckpointError: There is none, or it can't be restored.
         """
-        step = self.latest_step() if step is None else step
-        if step is None:
-            raise CheckpointError(f"{self._folder}: holds no state to resume from")
+        step = self._find_whole_step() if step is None else step
+        if damage := hashes.find_damage(self._folder / str(step)):
+            raise CheckpointError(damage)
         arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
         try:
             restored = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays), history=ocp.args.JsonRestore())
             )
         except Exception as error:
-            raise CheckpointError(f"{self._folder / str(step)}: can't be restored: {error}") from error
+            raise CheckpointError(f"{self._folder / str(step)}: can't be restored: {_explain(error)}") from error
         if misfit := _find_misfit(template, restored["state"]):
             raise CheckpointError(f"{self._folder / str(step)}: doesn't fit this run: {misfit}")
         return restored["state"], restored["history"]["epochs"]
+
+    def _find_whole_step(self) -> int:
+        """Returns the newest step whose files are as they were written, and deletes the newer ones."""
+        damages = dict[int, str]()
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if not (damage := hashes.find_damage(self._folder / str(step))):
+                for damaged, reason in damages.items():
+                    logger.warning("%s; going on from step %d", reason, step)
+                    self._manager.delete(damaged)
+                return step
+            damages[step] = damage
+        if damages:
+            newest = next(iter(damages.values()))
+            raise CheckpointError(f"{newest}; no earlier state is whole, so start anew (--overwrite)")
+        raise CheckpointError(f"{self._folder}: holds no state to resume from")
 
 
 def write_history(folder: Path, history: list[Record]) -> None:
     """Writes `metrics.jsonl`, one record a line."""
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
+
+
+@contextlib.contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training into a folder; the lock ends with the process, however that ends.
+
+    Raises:
+      CheckpointError: Another process trains into it.
+    """
+    from filelock import FileLock, Timeout  # prediction has no use for it
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(f"{folder}: another process is training into it; wait, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holds_run(folder: Path) -> bool:

@@ -1,10 +1,11 @@
 """What all commands share: arguments from a dataclass, logging, and errors without tracebacks."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, cast
 
 import tyro
@@ -60,7 +61,8 @@ def run(
         )
         debug = args.debug
         _set_up_logging(debug=debug)
-        status = command(args)
+        with contextlib.nullcontext() if debug else _threads_silent():
+            status = command(args)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,8 +78,19 @@ def run(
     return status
 
 
+@contextlib.contextmanager
+def _threads_silent() -> Iterator[None]:
+    """Keeps quiet about errors in threads of the libraries: where Orbax can't write, each of its threads has some."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
 def _set_up_logging(*, debug: bool) -> None:
     """Shows our own warnings; those of the libraries are about their inside and wait for `--debug`."""
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
-    logging.getLogger("absl").setLevel(logging.DEBUG if debug else logging.ERROR)  # what TFDS and Orbax log to
+    # What TFDS and Orbax log to; an error is raised, too, and told once.
+    logging.getLogger("absl").setLevel(logging.DEBUG if debug else logging.CRITICAL)
     logging.getLogger("digitjax").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -43,6 +43,7 @@ class Metrics(NamedTuple):
     loss: Float[Array, ""]  # the sum of the batches' mean losses
     num_correct: Int32[Array, ""]
     num_examples: Int32[Array, ""]
+    lost_step: Int32[Array, ""]  # the first whose loss was no finite number; 0: none
 
 
 class TrainState(NamedTuple):
@@ -121,7 +122,7 @@ def _create_network(config: TrainConfig) -> Any:
 
 
 def _zero_metrics() -> Metrics:
-    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0))
+    return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0))
 
 
 # ---------------------------------------------------------------- step
@@ -227,7 +228,10 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
         average=optax.incremental_update({"params": params, **stats}, state.average, 1 - decay),
         opt_state=opt_state,
         metrics=Metrics(
-            state.metrics.loss + loss, state.metrics.num_correct + num_correct, state.metrics.num_examples + batch_size
+            state.metrics.loss + loss,
+            state.metrics.num_correct + num_correct,
+            state.metrics.num_examples + batch_size,
+            jnp.where((state.metrics.lost_step == 0) & ~jnp.isfinite(loss), state.step + 1, state.metrics.lost_step),
         ),
     )
 
@@ -242,6 +246,10 @@ def draw_order(
 
 
 # ---------------------------------------------------------------- fit
+
+
+class TrainingError(DigitjaxError):
+    """A run that can't go on."""
 
 
 class Fit(NamedTuple):
@@ -263,6 +271,10 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
       splits: The data; its test part isn't looked at.
       out: The run's folder; gets `metrics.jsonl` and `state/`.
       show_progress: Whether to draw a bar and a line an epoch on standard error.
+
+    Raises:
+      TrainingError: The loss is no finite number any more; the states before it are kept.
+      CheckpointError: A state can't be written, or none of those in `out` can be restored.
     """
     train = drawn.add_drawn(splits.train, config)
     n = len(train.labels)
@@ -286,8 +298,9 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
             while step < last_step and not stop.is_set():
                 state = train_step(state, DeviceData(images, labels, order), config=config, num_steps=num_steps)
                 step += 1
-                progress.show(step, *state.metrics)
+                progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
             if step < last_step:
+                _require_finite(state.metrics.loss, state.metrics, checkpoints)
                 checkpoints.save(step, state, history)
                 return Fit(state.average, history, interrupted=True)
 
@@ -303,6 +316,7 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
                 "seconds": round(seconds, 3),
                 "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
             }
+            _require_finite(record["loss"] + record["validation_loss"], metrics, checkpoints)
             history.append(record)
             state = state._replace(metrics=_zero_metrics())
             if config.plateau_epochs:
@@ -319,6 +333,16 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
             best = min(history, key=lambda record: record["validation_loss"])
             state, _ = checkpoints.restore(state, best["step"])
         return Fit(state.average, history, interrupted=False)
+
+
+def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoints: RunCheckpoints) -> None:
+    if not math.isfinite(loss):
+        kept = checkpoints.latest_step()
+        raise TrainingError(
+            f"the loss is no finite number any more, since step {int(metrics.lost_step) or 'the last'}; "
+            + ("no state was saved before it" if kept is None else f"the state of step {kept} is kept")
+            + ". Begin anew with a lower --learning-rate"
+        )
 
 
 def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> dict[str, float]:
@@ -387,10 +411,21 @@ class TrainArguments(data.SourceArguments):
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
-    config, splits, out = _open_run(args)
+    config, splits, out = _choose_run(args)
+    with checkpoint.lock_run(out):
+        return _train(args, config, splits, out)
+
+
+def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: Path) -> int:
     if args.resume and (out / "report.json").exists():
         print(f"{out} is complete; its report.json and plots say how it ended")
         return cli.EXIT_OK
+    if checkpoint.holds_run(out) and not args.resume:
+        if not args.overwrite:
+            raise DigitjaxError(
+                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
+            )
+        checkpoint.delete_run(out)
     checkpoint.save_config(out, config)
     result = fit(config, splits, out)
     checkpoint.save_weights(out, result.variables)
@@ -411,23 +446,15 @@ def train(args: TrainArguments) -> int:
     return cli.EXIT_OK
 
 
-def _open_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
-    """Decides config, data and folder, and refuses a folder that holds another run."""
+def _choose_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
+    """Decides config, data and folder."""
     config = args.config
     if args.resume and args.out:
         config = _resumed_config(args.out, config)
     splits = data.load_splits(config.dataset, args.data_dir, args.idx_dir)
     config = dataclasses.replace(config, dataset=splits.name)
     out = args.out or Path("checkpoints") / f"{config.dataset}-{config.model}"
-    if args.resume:
-        return _resumed_config(out, config), splits, out
-    if checkpoint.holds_run(out):
-        if not args.overwrite:
-            raise DigitjaxError(
-                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
-            )
-        checkpoint.delete_run(out)
-    return config, splits, out
+    return _resumed_config(out, config) if args.resume else config, splits, out
 
 
 def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,10 +203,10 @@ def test_training_learns(uninterrupted):
     assert accuracies[-1] > accuracies[0]
 
 
-@pytest.mark.parametrize("steps_before", [1, 19, 20, 50])
+@pytest.mark.parametrize("steps_before", [1, 23, 24, 50])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_loses_nothing(digits, tmp_path, monkeypatch, uninterrupted, steps_before, number):
-    # 19 steps an epoch: the signals come in the first step, at an epoch's end, after it, and in a later epoch.
+    # 23 steps an epoch: the signals come in the first step, at an epoch's end, after it, and in a later epoch.
     real_step, calls = train.train_step, []
 
     def step_with_signal(*args, **options):
@@ -280,7 +282,7 @@ def test_a_run_leaves_its_folder(run):
     assert names == {
         "config.json", "calibration.json", "metrics.jsonl",
         "report.json", "history.png", "confusion_matrix.png", "mistakes.png",
-        "state", "weights",
+        "state", "weights", "SHA256SUMS", ".lock",
     }  # fmt: skip
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
@@ -344,6 +346,93 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, run):
     assert not (tmp_path / "killed" / "report.json").exists()
     assert train.main(["--resume", "--out", str(tmp_path / "killed")]) == 0
     assert_same_trees(checkpoint.load_model(tmp_path / "killed").variables, checkpoint.load_model(run).variables)
+
+
+def kill_at_random(rng, out, num_kills, num_epochs):
+    """Trains in processes that are killed in or after one of their first epochs, and then to the end."""
+    command = [sys.executable, "-m", "digitjax.train", *TINY_RUN, "--epochs", str(num_epochs), "--out", str(out)]
+    for _ in range(num_kills):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            epochs_left = rng.integers(1, 3)
+            for line in process.stderr:
+                epochs_left -= line.startswith("epoch")
+                if not epochs_left:
+                    break
+            # An epoch takes about as long as writing its state does, so half of the kills strike there.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, 0.5))
+            process.kill()
+            process.stderr.read()
+        assert process.returncode == -signal.SIGKILL
+        if "--resume" not in command:
+            command.append("--resume")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_no_bit(tmp_path, num_kills):
+    num_epochs = 5 * num_kills
+    kill_at_random(np.random.default_rng(num_kills), tmp_path / "killed", num_kills, num_epochs)
+    assert train.main([*TINY_RUN, "--epochs", str(num_epochs), "--out", str(tmp_path / "whole")]) == 0
+    assert_same_trees(
+        checkpoint.load_model(tmp_path / "killed").variables, checkpoint.load_model(tmp_path / "whole").variables
+    )
+
+
+def test_a_run_whose_loss_is_lost_stops_and_keeps_the_last_good_state(digits, tmp_path, monkeypatch):
+    real_step = train.train_step
+
+    def poison(state, *args, **options):
+        step = int(state.step)
+        state = real_step(state, *args, **options)
+        return state._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, state.params)) if step == 30 else state
+
+    monkeypatch.setattr(train, "train_step", poison)
+    with pytest.raises(train.TrainingError, match=r"since step 32; the state of step 23 is kept.*--learning-rate"):
+        fit(CONFIG, digits, tmp_path)
+    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
+        state, history = checkpoints.restore(train.create_state(CONFIG, 100))
+    assert int(state.step) == 23
+    assert len(history) == 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_learning_rate_that_explodes_is_one_clear_error(tmp_path, capsys):
+    assert train.main([*TINY_RUN, "--learning-rate", "1e30", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no finite number any more, since step" in error
+    assert "no state was saved before it" in error
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, python):
+    code = (
+        "import resource, sys; from digitjax import train\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))\n"
+        "sys.exit(train.main(sys.argv[1:]))"
+    )
+    result = python("-c", code, *TINY_RUN, "--out", str(tmp_path))
+    assert result.returncode == 2
+    error = result.stderr.decode().splitlines()
+    assert "can't be written" in error[-1]
+    assert not any("Traceback" in line for line in error)
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path, capsys):
+    with checkpoint.lock_run(tmp_path):
+        assert train.main([*TINY_RUN, "--overwrite", "--out", str(tmp_path)]) == 2
+    assert "another process is training into it" in capsys.readouterr().err
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_damaged_state_is_told_and_the_run_ends_in_the_same_weights(tmp_path, run, caplog):
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy" / "report.json").unlink()
+    newest = max((tmp_path / "copy" / "state").iterdir(), key=lambda path: int(path.name))
+    path = next(path for path in (newest / "state" / "d").rglob("*") if path.is_file())
+    path.write_bytes(path.read_bytes()[:-1])
+    assert train.main(["--resume", "--out", str(tmp_path / "copy")]) == 0
+    assert f"{path}: is damaged" in caplog.text
+    assert_same_trees(checkpoint.load_model(tmp_path / "copy").variables, checkpoint.load_model(run).variables)
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
