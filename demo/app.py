@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 import numpy as np
+import safehttpx
 from components import PictureUpload, Sketchpad, create_answer, create_number
 from gradio.events import api
 from views import View, view_message, view_prediction, view_reading
@@ -176,6 +178,11 @@ def _describe(result: Prediction | ImageError) -> tuple[str, str, str]:
     return str(result.digit), f"{100 * result.confidence:.1f} %", ""
 
 
+async def refuse_to_fetch(*_: Any, **__: Any) -> None:
+    """Stands where Gradio fetches a picture that a request names by its URL: nothing is asked of other machines."""
+    raise gr.Error("pictures must be uploaded: none is fetched from an address")
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -297,6 +304,9 @@ def serve(args: DemoArguments) -> int:
     reader = Reader(Recognizer.load(folder))
     reader.warm_up()
     page = create_page(reader, folder)
+    safehttpx.get = safehttpx.async_validate_url = refuse_to_fetch
+    # As Ctrl-C does: no new requests, and those that came before are answered.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     page.queue(default_concurrency_limit=CONCURRENCY, max_size=MAX_WAITING)
     page.launch(
         server_name=args.host,

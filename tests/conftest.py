@@ -67,8 +67,8 @@ def python():
 
 
 @contextlib.contextmanager
-def run_demo(*arguments: str, python: str = sys.executable) -> Iterator[str]:
-    """Runs an app of Gradio's in a process of its own, and gives its address once it listens."""
+def start_demo(*arguments: str, python: str = sys.executable) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Runs an app of Gradio's in a process of its own, and gives its address and the process once it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -85,7 +85,7 @@ def run_demo(*arguments: str, python: str = sys.executable) -> Iterator[str]:
         reader = threading.Thread(target=process.stdout.read)
         reader.start()
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process
         finally:
             process.terminate()
             reader.join()
@@ -94,7 +94,7 @@ def run_demo(*arguments: str, python: str = sys.executable) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def demo() -> Iterator[str]:
     """The address of the running demo."""
-    with run_demo(str(REPOSITORY / "demo" / "app.py")) as address:
+    with start_demo(str(REPOSITORY / "demo" / "app.py")) as (address, _):
         yield address
 
 

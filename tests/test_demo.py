@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from conftest import REPOSITORY, run_demo
+from conftest import REPOSITORY, start_demo
 from PIL import Image
 
 from digitjax.picture import Picture
@@ -306,7 +306,7 @@ def test_the_staged_space_runs_with_nothing_but_its_requirements(space, tmp_path
     if installed.returncode and "connection" in installed.stderr.lower():
         pytest.skip("the packages that the Space requires can't be downloaded here")
     assert installed.returncode == 0, installed.stderr
-    with run_demo(str(space / "app.py"), python=str(python)) as address:
+    with start_demo(str(space / "app.py"), python=str(python)) as (address, _):
         assert ask(address, "predict_upload", "seven.png", encode(seven))["digit"] == 7
 
 
