@@ -4,16 +4,21 @@ from functools import reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key, UInt8
 
 from digitjax.config import AugmentConfig
+from digitjax.spoil import spoil_images
 
 SIZE = 28
 CENTER = (SIZE - 1) / 2
 
 # Nodes of the grid of elastic displacements, in y and in x: a bend is about as long as a stroke.
 ELASTIC_NODES = 5
+
+# How many times as far the spoiled images are moved.
+FAR = 2.0
 
 
 def augment_images(
@@ -31,7 +36,8 @@ def augment_images(
     """
     affine_key, elastic_key, stroke_key = jax.random.split(key, 3)
     n = images.shape[0]
-    matrices, shifts = _draw_affine(affine_key, n, config)
+    spoiled = np.linspace(0, n, round(config.spoiled_share * n), endpoint=False).astype(int)  # evenly spread
+    matrices, shifts = _draw_affine(affine_key, n, config, jnp.ones(n).at[spoiled].set(FAR))
     inks = images[..., 0].astype(jnp.float32)
     if config.stroke_pixels:
         amounts = jax.random.uniform(stroke_key, (n,), minval=-config.stroke_pixels, maxval=config.stroke_pixels)
@@ -40,7 +46,10 @@ def augment_images(
     places = jnp.einsum("nij,njyx->niyx", matrices, places - shifts[:, :, None, None]) + CENTER
     if config.elastic_pixels:
         places += _draw_bends(elastic_key, n, config)
-    return jax.vmap(lambda ink, place: map_coordinates(ink, list(place), order=1))(inks, places)[..., None]
+    sampled = jax.vmap(lambda ink, place: map_coordinates(ink, list(place), order=1))(inks, places)[..., None]
+    if len(spoiled):
+        sampled = sampled.at[spoiled].set(spoil_images(jax.random.fold_in(key, 0), sampled[spoiled]))
+    return sampled
 
 
 def _change_strokes(inks: Float[Array, "n 28 28"], amounts: Float[Array, "n"]) -> Float[Array, "n 28 28"]:
@@ -64,19 +73,19 @@ def _draw_bends(key: Key[Array, ""], n: int, config: AugmentConfig) -> Float[Arr
 
 
 def _draw_affine(
-    key: Key[Array, ""], n: int, config: AugmentConfig
+    key: Key[Array, ""], n: int, config: AugmentConfig, times: Float[Array, "n"]
 ) -> tuple[Float[Array, "n 2 2"], Float[Array, "n 2"]]:
-    """Draws the maps from output (y, x) to input (y, x), both measured from the centre."""
+    """Draws the maps from output (y, x) to input (y, x), both measured from the centre; `times` widens the limits."""
     angle_key, scale_key, shear_key, shift_key = jax.random.split(key, 4)
 
     def draw(key: Key[Array, ""], limit: float, shape: tuple[int, ...] = (n,)) -> Float[Array, "..."]:
         return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
 
-    angle = jnp.deg2rad(draw(angle_key, config.rotation_degrees))
-    scale = 1 + draw(scale_key, config.scale, (n, 2))
-    shear = draw(shear_key, config.shear)
+    angle = times * jnp.deg2rad(draw(angle_key, config.rotation_degrees))
+    scale = 1 + times[:, None] * draw(scale_key, config.scale, (n, 2))
+    shear = times * draw(shear_key, config.shear)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rotation = jnp.stack([jnp.stack([cos, -sin], -1), jnp.stack([sin, cos], -1)], -2)  # [n, 2, 2]
     slant = jnp.stack([jnp.stack([jnp.ones(n), jnp.zeros(n)], -1), jnp.stack([shear, jnp.ones(n)], -1)], -2)
     matrices = (rotation @ slant) / scale[:, None, :]
-    return matrices, draw(shift_key, config.shift_pixels, (n, 2))
+    return matrices, times[:, None] * draw(shift_key, config.shift_pixels, (n, 2))

@@ -124,6 +124,8 @@ def save_weights(folder: Path, variables: Variables) -> None:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(fresh, jax.device_get(variables), force=True)
     except Exception as error:
+        for part in folder.glob(f"{fresh.name}*"):
+            shutil.rmtree(part, ignore_errors=True)
         raise CheckpointError(f"{path}: can't be written: {_explain(error)}") from error
     # Orbax needs it on object stores alone, and writes the absolute path into it, which is nobody's business.
     (fresh / "commit_success.txt").unlink(missing_ok=True)

@@ -45,6 +45,8 @@ class AugmentConfig:
     """Smooth bends: displacement in x and in y at the nodes of a coarse grid, in pixels."""
     stroke_pixels: float = 0.0
     """How much thicker or thinner strokes get all round, in pixels."""
+    spoiled_share: float = 0.0
+    """Share of the images, 0 to 1, whose look is spoiled (see `spoil.py`) and that are moved twice as far."""
 
     def __post_init__(self) -> None:
         """Refuses limits that no image survives."""
@@ -54,6 +56,7 @@ class AugmentConfig:
         _require(0 <= self.shift_pixels <= 14, "augment.shift_pixels", self.shift_pixels, "0 to 14")
         _require(0 <= self.elastic_pixels <= 14, "augment.elastic_pixels", self.elastic_pixels, "0 to 14")
         _require(0 <= self.stroke_pixels <= 1, "augment.stroke_pixels", self.stroke_pixels, "0 to 1")
+        _require(0 <= self.spoiled_share <= 1, "augment.spoiled_share", self.spoiled_share, "0 to 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ Both print a report, and write it with its plots.
 import csv
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,10 @@ class Report:
     """Mean negative log-likelihood of the true class, in nats; of `sigmoid` models, summed over the ten questions."""
     ece: float
     """Expected calibration error, see `compute_ece`."""
+    brier: float
+    """Brier score: the squared distance of the probabilities from the truth (1 for the true class), 0 to 2, mean."""
+    accuracy_at_99: float
+    """Accuracy on the 99 % of the examples that the model is surest of."""
     dataset: str
     num_examples: int
     model: str
@@ -79,6 +84,7 @@ class Report:
         lines = [
             f"{self.model} on {self.dataset}, {self.num_examples:,} examples",
             f"accuracy {self.accuracy:.2%}  error {self.error:.2%}  loss {self.loss:.4f}  ece {self.ece:.4f}",
+            f"brier {self.brier:.4f}  accuracy without the least sure 1 % {self.accuracy_at_99:.2%}",
             "",
             "class  precision  recall      f1  support",
             *(
@@ -153,6 +159,8 @@ def make_report(
         error=float((1 - correct).mean()),
         loss=calibrate.mean_loss(probs, labels, loss),
         ece=compute_ece(probs.max(-1).astype(np.float64), correct),
+        brier=float(np.square(probs - np.eye(len(class_names))[labels]).sum(-1).mean()),
+        accuracy_at_99=float(correct[np.argsort(-probs.max(-1))][: math.ceil(0.99 * len(correct))].mean()),
         dataset=dataset,
         num_examples=len(labels),
         model=model_name,
@@ -177,29 +185,33 @@ class Evaluation(NamedTuple):
     confidences: Float[np.ndarray, "n"]
 
 
-def evaluate_dataset(trained: TrainedModel, dataset: Dataset, class_names: Sequence[str]) -> Evaluation:
-    """Measures a model on images that are drawn as MNIST's already.
+def evaluate_dataset(
+    trained: TrainedModel, dataset: Dataset, class_names: Sequence[str], *, tta: bool = False
+) -> Evaluation:
+    """Measures a model, with test-time averaging or without, on images that are drawn as MNIST's already.
 
     All of them are counted, also those that `Recognizer` would take for no digit; how many these are, and how many
     drawings without a digit it would refuse, stands apart, in `Report.rejection`.
     """
-    logits = model.compute_logits(trained.network, trained.variables, dataset.images)
+    logits = model.compute_logits(trained.network, trained.variables, dataset.images, tta=tta)
     probs = model.probs_from_logits(logits, trained.config.loss, trained.calibration.temperature)
     evaluation = _evaluate(
         trained, probs.argmax(-1), probs, dataset, dataset_name=trained.config.dataset, class_names=class_names
     )
     if not trained.config.negative_share:
         return evaluation
-    rejection = measure_rejection(trained, dataset, model.is_digit_scores(logits, trained.config))
+    rejection = measure_rejection(trained, dataset, model.is_digit_scores(logits, trained.config), tta=tta)
     return evaluation._replace(report=dataclasses.replace(evaluation.report, rejection=rejection))
 
 
-def measure_rejection(trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"]) -> Rejection:
+def measure_rejection(
+    trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"], *, tta: bool = False
+) -> Rejection:
     """Compares the scores of digits with those of drawings made for this, which training hasn't seen."""
     from sklearn.metrics import roc_auc_score
 
     negatives = drawn.draw_negatives(np.random.default_rng(NEGATIVES_SEED), NUM_NEGATIVES, digits)
-    logits = model.compute_logits(trained.network, trained.variables, negatives)
+    logits = model.compute_logits(trained.network, trained.variables, negatives, tta=tta)
     others = model.is_digit_scores(logits, trained.config)
     threshold = trained.calibration.threshold
     is_digit = np.arange(len(scores) + len(others)) < len(scores)
@@ -313,19 +325,21 @@ class EvaluateArguments(data.SourceArguments):
     images: Path | None = None
     """A CSV table with the columns file,label: evaluate on these pictures instead of the test set."""
     out: Path | None = None
-    """Where report.json and the plots go (default: RUN; without it or with --images: ./evaluation)."""
+    """Where report.json and the plots go (default: RUN; without it or with --images or --tta: ./evaluation)."""
+    tta: bool = False
+    """Test-time averaging: look at each digit five times, moved by a pixel, and take the mean."""
 
 
 def evaluate(args: EvaluateArguments) -> int:
     """Prints the report and writes it with its plots."""
-    recognizer = Recognizer.load(args.run)
+    recognizer = dataclasses.replace(Recognizer.load(args.run), tta=args.tta)
     unread: list[str] = []
     if args.images:
         evaluation, unread = evaluate_pictures(recognizer, args.images)
     else:
         splits = data.load_splits(recognizer.trained.config.dataset, args.data_dir, args.idx_dir)
-        evaluation = evaluate_dataset(recognizer.trained, splits.test, splits.class_names)
-    out = args.out or (args.run if args.run and not args.images else Path("evaluation"))
+        evaluation = evaluate_dataset(recognizer.trained, splits.test, splits.class_names, tta=args.tta)
+    out = args.out or (args.run if args.run and not (args.images or args.tta) else Path("evaluation"))
     write_evaluation(out, evaluation)
     print(evaluation.report)
     print(f"\n{out} holds report.json and the plots")

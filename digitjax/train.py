@@ -398,7 +398,7 @@ class TrainArguments(data.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
     preset: PresetName = "default"
-    """The recipe that the other options change: default, a minute on two cores; best, 20 minutes."""
+    """The recipe that the other options change: default, a minute on two cores; best, half an hour."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
     """What decides the weights."""
     out: Path | None = None

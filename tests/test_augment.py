@@ -27,7 +27,7 @@ def test_the_key_decides(digits):
 
 def test_sampling_equals_scipy(digits):
     affine_key, _, _ = jax.random.split(KEY, 3)
-    matrices, shifts = augment._draw_affine(affine_key, 20, AugmentConfig())
+    matrices, shifts = augment._draw_affine(affine_key, 20, AugmentConfig(), jnp.ones(20))
     images = jnp.asarray(digits.test.images[:20])
     ours = augment.augment_images(KEY, images, AugmentConfig())
     center = np.array([13.5, 13.5])
@@ -52,7 +52,7 @@ def test_sampling_equals_scipy(digits):
     ],
 )
 def test_amounts_fill_their_limits(config, measure, limit):
-    matrices, shifts = (np.array(a) for a in augment._draw_affine(KEY, 4000, config))
+    matrices, shifts = (np.array(a) for a in augment._draw_affine(KEY, 4000, config, jnp.ones(4000)))
     amounts = {
         "angle": np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]),
         "scale": 1 / matrices[:, 0, 0] - 1,

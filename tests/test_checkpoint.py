@@ -263,6 +263,7 @@ def test_on_a_full_disk_earlier_weights_stay(tmp_path, full_disk):
     checkpoint.save_weights(tmp_path, first)
     with full_disk(), pytest.raises(CheckpointError, match=r"weights: can't be written: .*too large"):
         checkpoint.save_weights(tmp_path, second)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "weights", "SHA256SUMS"}
     assert_same_trees(checkpoint.load_model(tmp_path).variables, first)
     checkpoint.save_weights(tmp_path, second)
     assert_same_trees(checkpoint.load_model(tmp_path).variables, second)

@@ -76,6 +76,22 @@ def test_calibration_error_equals_the_formula():
     assert evaluate.compute_ece(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0
 
 
+def test_brier_score_and_accuracy_without_the_least_sure():
+    """200 examples, the two least sure of them wrong; so is one that is sure."""
+    probs = np.full((200, 3), 0.05, np.float32)
+    probs[:, 0] = 0.9
+    probs[[7, 50]] = [0.4, 0.35, 0.25]
+    labels = np.zeros(200, int)
+    labels[[7, 50, 120]] = 1
+    report = report_on(probs, labels, class_names=("a", "b", "c"))
+    assert report.accuracy == pytest.approx(197 / 200)
+    assert report.accuracy_at_99 == pytest.approx(197 / 198)
+    expected = [
+        sum((float(p) - (label == k)) ** 2 for k, p in enumerate(row)) for row, label in zip(probs, labels, strict=True)
+    ]
+    assert report.brier == pytest.approx(np.mean(expected))
+
+
 def test_pictures_without_ink_count_as_mistakes():
     labels = np.array([0, 0, 1])
     probs = np.eye(10, dtype=np.float32)[labels]
@@ -110,13 +126,23 @@ def test_command_repeats_the_runs_report(run, tmp_path, capsys):
     assert (tmp_path / "report.json").read_text() == (run / "report.json").read_text()
     report = json.loads((tmp_path / "report.json").read_text())
     assert report.keys() >= {
-        "accuracy", "error", "loss", "ece", "dataset", "num_examples", "confusion_matrix", "per_class"
+        "accuracy", "error", "loss", "ece", "brier", "accuracy_at_99", "dataset", "num_examples", "confusion_matrix",
+        "per_class",
     }  # fmt: skip
     assert np.sum(report["confusion_matrix"]) == report["num_examples"] == 400
     assert 0.5 < report["rejection"]["auroc"] <= 1
     printed = capsys.readouterr().out
     assert f"accuracy {report['accuracy']:.2%}" in printed
     assert "confusion matrix" in printed
+
+
+def test_averaging_over_shifts_leaves_the_runs_report_alone(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = (run / "report.json").read_text()
+    assert evaluate.main([str(run.absolute()), "--tta"]) == 0
+    assert (run / "report.json").read_text() == before
+    averaged = json.loads((tmp_path / "evaluation" / "report.json").read_text())
+    assert averaged["loss"] != json.loads(before)["loss"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.signal
 
 from digitjax import checkpoint, model
@@ -95,6 +96,17 @@ def test_batches_lose_no_image(n, on_cpu, monkeypatch):
         np.testing.assert_allclose(
             row, network.apply(variables, jnp.asarray(image[None]), train=False)[0], rtol=1e-4, atol=1e-5
         )
+
+
+def test_averaging_looks_at_the_image_and_its_four_shifts():
+    network, variables = create("mlp")
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
+    logits = model.compute_logits(network, variables, images, tta=True)
+    for image, row in zip(images, logits, strict=True):
+        ways = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
+        moved = np.stack([scipy.ndimage.shift(image[..., 0], way, order=0) for way in ways])[..., None]
+        expected = network.apply(variables, jnp.asarray(moved), train=False).mean(0)
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_probabilities():

@@ -306,6 +306,14 @@ def test_more_pictures_than_a_chunk(picture, tmp_path, capsys, monkeypatch):
     assert [line["digit"] for line in lines] == [7] * 10
 
 
+def test_averaging_over_shifts_reads_the_same_digit_with_other_probabilities(picture, capsys):
+    _, (plain,) = run_json(capsys, picture)
+    _, (averaged,) = run_json(capsys, picture, "--tta")
+    assert averaged["digit"] == plain["digit"] == 7
+    assert averaged["is_digit_score"] != plain["is_digit_score"]
+    assert averaged["box"] == plain["box"]
+
+
 def test_show_draws_the_picture(picture, tmp_path, capsys):
     out = tmp_path / "out.png"
     assert predict.main([str(picture), "--show", str(out)]) == 0

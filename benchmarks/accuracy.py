@@ -1,0 +1,129 @@
+"""Test accuracy of a recipe over several seeds: mean and standard deviation, with its size, its cost and calibration.
+
+    python benchmarks/accuracy.py --preset best --idx-dir FOLDER --out FILE.json     # five trainings, one after another
+
+Every seed is a run of `python -m digitjax.train` of its own, and its test set is read when it has ended. The file is
+written after each seed; seeds that it holds already, of the same recipe, aren't trained again, and a run that was
+stopped goes on where it stood.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from digitjax import checkpoint, data, evaluate, model
+from digitjax.config import PRESETS, TrainConfig
+from digitjax.idx import Dataset
+
+
+def count_multiply_adds(config: TrainConfig) -> int:
+    """Counts the multiply-adds of matrix products and convolutions for one image."""
+    network, images = model.create_model(config.model), jnp.zeros((1, 28, 28, 1), jnp.uint8)
+    return _count(jax.make_jaxpr(lambda v: network.apply(v, images, train=False))(get_shapes(config)).jaxpr)
+
+
+def get_shapes(config: TrainConfig) -> Any:
+    """Returns the shapes of a network's variables, without computing any."""
+    network = model.create_model(config.model)
+    return jax.eval_shape(lambda: model.init_variables(network, jax.random.key(0)))
+
+
+def _count(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        outputs = math.prod(equation.outvars[0].aval.shape)
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += outputs * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+        elif equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+            total += outputs * math.prod(kernel) // features
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            total += _count(inner) if hasattr(inner, "eqns") else 0
+    return total
+
+
+def train_seed(preset: str, seed: int, run: Path, idx_dir: Path | None) -> None:
+    """Trains one seed in a process of its own, or goes on with it."""
+    command = [sys.executable, "-m", "digitjax.train", "--dataset", "mnist", "--preset", preset, "--seed", str(seed)]
+    command += ["--out", str(run), *(["--idx-dir", str(idx_dir)] if idx_dir else [])]
+    command += ["--resume"] if (run / "config.json").exists() else []
+    subprocess.run(command, check=True)  # noqa: S603 - the command is our own
+
+
+def measure(run: Path, test: Dataset, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Returns a finished run's figures, with test-time averaging beside them."""
+    report = json.loads((run / "report.json").read_text())
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    trained = checkpoint.load_model(run)
+    seconds = []
+    for tta in (False, True):
+        begin = time.perf_counter()
+        model.compute_logits(trained.network, trained.variables, test.images, tta=tta)
+        seconds.append(time.perf_counter() - begin)
+    averaged = evaluate.evaluate_dataset(trained, test, class_names, tta=True).report
+    return {
+        "errors": round(report["error"] * report["num_examples"]),
+        **{name: report[name] for name in ("accuracy", "loss", "brier", "ece", "accuracy_at_99")},
+        "tta_accuracy": averaged.accuracy,
+        "tta_cost": round(seconds[1] / seconds[0], 2),
+        "validation_accuracy": history[-1]["validation_accuracy"],
+        "training_seconds": round(sum(record["seconds"] for record in history)),
+    }
+
+
+def summarize(config: TrainConfig, seeds: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns means and standard deviations over the seeds."""
+    columns = {name: [figures[name] for figures in seeds.values()] for name in next(iter(seeds.values()))}
+    return {
+        "num_seeds": len(seeds),
+        "parameters": model.count_params(get_shapes(config)["params"]),
+        "multiply_adds": count_multiply_adds(config),
+        "mean": {name: float(np.mean(values)) for name, values in columns.items()},
+        "standard_deviation": {
+            name: float(np.std(values, ddof=1)) if len(values) > 1 else None for name, values in columns.items()
+        },
+    }
+
+
+def main() -> None:
+    """Trains what is missing, and prints and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="best", help="the recipe (default: best)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 to 4")
+    parser.add_argument("--idx-dir", type=Path, help="the folder of MNIST's four files")
+    parser.add_argument("--runs", type=Path, default=Path("checkpoints"), help="the folder of the runs' folders")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file of the figures")
+    args = parser.parse_args()
+
+    config = dataclasses.replace(PRESETS[args.preset], dataset="mnist", seed=0)
+    splits = data.load_splits("mnist", None, args.idx_dir)
+    recipe, seeds = json.loads(config.to_json()), {}
+    if args.out.exists() and (earlier := json.loads(args.out.read_text()))["recipe"] == recipe:
+        seeds = earlier["seeds"]
+    for seed in args.seeds:
+        if str(seed) not in seeds:
+            run = args.runs / f"accuracy-{args.preset}-{seed}"
+            train_seed(args.preset, seed, run, args.idx_dir)
+            seeds[str(seed)] = measure(run, splits.test, splits.class_names)
+        seeds = dict(sorted(seeds.items()))
+        results = {"preset": args.preset, "recipe": recipe, **summarize(config, seeds), "seeds": seeds}
+        args.out.write_text(json.dumps(results, indent=2) + "\n")
+        mean, spread = results["mean"]["accuracy"], results["standard_deviation"]["accuracy"] or 0
+        print(f"seed {seed}: {seeds[str(seed)]['accuracy']:.2%}; mean of {len(seeds)}: {mean:.3%} ± {spread:.3%}")
+
+
+if __name__ == "__main__":
+    main()
