@@ -7,12 +7,14 @@ other; every answer is compared with what the library says.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +28,18 @@ DEMO = Path(__file__).parent.parent / "demo"
 NAMES = ("squared_paper.jpg", "blackboard.jpg", "letter.jpg")
 
 
+@contextlib.contextmanager
+def run_demo(port: int) -> Iterator[int]:
+    """Runs the demo in a process of its own, and gives that one's number once it listens."""
+    command = [sys.executable, "-u", str(DEMO / "app.py"), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        next(line for line in process.stdout or () if "Running on local URL" in line)
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+
+
 def post(url: str, body: bytes, content_type: str) -> list[str]:
     """Returns the JSON that a request is answered with."""
     request = urllib.request.Request(url, body, {"Content-Type": content_type})  # noqa: S310 - this machine's
@@ -33,10 +47,18 @@ def post(url: str, body: bytes, content_type: str) -> list[str]:
         return json.load(response)
 
 
+FORM = "multipart/form-data; boundary=x"
+
+
+def make_form(picture: bytes) -> bytes:
+    """Returns a picture as a form of type `FORM` uploads it."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.jpg"\r\n\r\n'
+    return head + picture + b"\r\n--x--\r\n"
+
+
 def ask(address: str, picture: bytes) -> int | None:
     """Uploads a picture and returns its digit."""
-    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.jpg"\r\n\r\n' + picture + b"\r\n--x--\r\n"
-    (path,) = post(f"{address}/gradio_api/upload", form, "multipart/form-data; boundary=x")
+    (path,) = post(f"{address}/gradio_api/upload", make_form(picture), FORM)
     body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
     # Through the queue, as the page asks: an event, then its answer.
     event = post(f"{address}/gradio_api/call/predict_upload", body, "application/json")["event_id"]
@@ -102,15 +124,10 @@ def main() -> None:
     args = parser.parse_args()
     measure_sketch()
     begin = time.perf_counter()
-    command = [sys.executable, "-u", str(DEMO / "app.py"), "--port", str(args.port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
-        next(line for line in process.stdout or () if "Running on local URL" in line)
+    with run_demo(args.port):
         print(f"listens after {time.perf_counter() - begin:.1f} s")
-        try:
-            measure_clients(f"http://127.0.0.1:{args.port}", 1, args.requests)
-            measure_clients(f"http://127.0.0.1:{args.port}", args.clients, args.requests)
-        finally:
-            process.terminate()
+        measure_clients(f"http://127.0.0.1:{args.port}", 1, args.requests)
+        measure_clients(f"http://127.0.0.1:{args.port}", args.clients, args.requests)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ by more than 100 MB. The exit status is 1 where any of that is missed.
 
 import argparse
 import http.client
-import subprocess
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from serving import DEMO, ask
+from serving import DEMO, FORM, ask, make_form, run_demo
 
 from digitjax.predict import Recognizer
 
@@ -35,14 +34,12 @@ PIECES, PAUSE_SECONDS = 10, 0.3
 # What the clients do, in turn.
 ROLES = ("good", "good", "slow", "good", "broken", "good", "oversized", "good")
 
-HEAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.jpg"\r\n\r\n'
-TAIL = b"\r\n--x--\r\n"
-HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
+HEADERS = {"Content-Type": FORM}
 
 
 def upload_slowly(host: str, picture: bytes) -> int:
     """Uploads a picture piece by piece, and returns the status."""
-    body = HEAD + picture + TAIL
+    body = make_form(picture)
     connection = http.client.HTTPConnection(host, timeout=60)
     connection.putrequest("POST", "/gradio_api/upload")
     for name, value in {**HEADERS, "Content-Length": str(len(body))}.items():
@@ -61,7 +58,7 @@ def upload_too_much(host: str) -> int:
     """Uploads eleven megabytes, and returns the status."""
     connection = http.client.HTTPConnection(host, timeout=60)
     try:
-        connection.request("POST", "/gradio_api/upload", HEAD + bytes(11_000_000) + TAIL, HEADERS)
+        connection.request("POST", "/gradio_api/upload", make_form(bytes(11_000_000)), HEADERS)
         return connection.getresponse().status
     finally:
         connection.close()
@@ -113,9 +110,7 @@ def main() -> int:
     truth = Recognizer.load().predict_digit(picture).digit
     outcomes: dict[str, Counter[str]] = {role: Counter() for role in dict.fromkeys(ROLES)}
     lock, memory = threading.Lock(), list[int]()
-    command = [sys.executable, "-u", str(DEMO / "app.py"), "--port", str(args.port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
-        next(line for line in process.stdout or () if "Running on local URL" in line)
+    with run_demo(args.port) as pid:
         address, end = f"http://127.0.0.1:{args.port}", time.monotonic() + args.seconds
 
         def run_client(client: int) -> None:
@@ -125,12 +120,11 @@ def main() -> int:
                 with lock:
                     outcomes[role][outcome] += 1
                     if not memory and time.monotonic() > end - args.seconds + WARM_UP_SECONDS:
-                        memory.append(read_memory(process.pid))
+                        memory.append(read_memory(pid))
 
         with ThreadPoolExecutor(args.clients) as executor:
             list(executor.map(run_client, range(args.clients)))
-        memory.append(read_memory(process.pid))
-        process.terminate()
+        memory.append(read_memory(pid))
     for role, counts in outcomes.items():
         print(f"{role:<10} " + ", ".join(f"{number:,} {outcome}" for outcome, number in counts.most_common()))
     growth = memory[-1] - memory[0]

@@ -9,9 +9,8 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key, UInt8
 
 from digitjax.config import AugmentConfig
-from digitjax.spoil import spoil_images
+from digitjax.spoil import SIZE, interpolate_nodes, spoil_images
 
-SIZE = 28
 CENTER = (SIZE - 1) / 2
 
 # Nodes of the grid of elastic displacements, in y and in x: a bend is about as long as a stroke.
@@ -65,11 +64,9 @@ def _change_strokes(inks: Float[Array, "n 28 28"], amounts: Float[Array, "n"]) -
 
 
 def _draw_bends(key: Key[Array, ""], n: int, config: AugmentConfig) -> Float[Array, "n 2 28 28"]:
-    """Draws smooth displacements (Simard et al. 2003): random at the nodes of a coarse grid, cubic between them."""
+    """Draws smooth displacements (Simard et al. 2003): random at the nodes of a coarse grid."""
     limit = config.elastic_pixels
-    nodes = jax.random.uniform(key, (n, 2, ELASTIC_NODES, ELASTIC_NODES), minval=-limit, maxval=limit)
-    weights = jax.image.resize(jnp.eye(ELASTIC_NODES), (SIZE, ELASTIC_NODES), "cubic")  # from nodes to pixels
-    return jnp.einsum("yi,ncij,xj->ncyx", weights, nodes, weights)
+    return interpolate_nodes(jax.random.uniform(key, (n, 2, ELASTIC_NODES, ELASTIC_NODES), minval=-limit, maxval=limit))
 
 
 def _draw_affine(

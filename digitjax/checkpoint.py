@@ -259,8 +259,9 @@ class RunCheckpoints:
         Raises:
           CheckpointError: There is none, or it can't be restored.
         """
-        step = self._find_whole_step() if step is None else step
-        if damage := hashes.find_damage(self._folder / str(step)):
+        if step is None:
+            step = self._find_whole_step()
+        elif damage := hashes.find_damage(self._folder / str(step)):
             raise CheckpointError(damage)
         arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
         try:

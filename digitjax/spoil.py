@@ -39,11 +39,15 @@ def _draw(key: Key[Array, ""], inks: Inks, low: float, high: float) -> Float[Arr
     return jax.random.uniform(key, (len(inks), 1, 1), minval=low, maxval=high)
 
 
+def interpolate_nodes(values: Float[Array, "*n nodes nodes"]) -> Float[Array, "*n 28 28"]:
+    """Spreads the nodes of coarse grids over images, cubic between them."""
+    weights = jax.image.resize(jnp.eye(values.shape[-1]), (SIZE, values.shape[-1]), "cubic")  # from nodes to pixels
+    return jnp.einsum("yi,...ij,xj->...yx", weights, values, weights)
+
+
 def _draw_field(key: Key[Array, ""], inks: Inks, nodes: int) -> Inks:
-    """Draws a smooth random field for each image: uniform at the nodes of a grid, cubic between them."""
-    values = jax.random.uniform(key, (len(inks), nodes, nodes))
-    weights = jax.image.resize(jnp.eye(nodes), (SIZE, nodes), "cubic")
-    return jnp.einsum("yi,nij,xj->nyx", weights, values, weights)
+    """Draws a smooth random field for each image: uniform at the nodes of a grid."""
+    return interpolate_nodes(jax.random.uniform(key, (len(inks), nodes, nodes)))
 
 
 def _hollow(key: Key[Array, ""], inks: Inks) -> Inks:
