@@ -49,7 +49,8 @@ def open_page(browser, demo):
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{demo}/?__theme={theme}")
-        page.locator("#pad canvas").wait_for()
+        # Gradio's "Loading..." covers the page for some frames more once the pad is there, and takes the strokes.
+        page.locator("#pad canvas").click(trial=True)
         return page
 
     yield open_one
