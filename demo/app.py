@@ -7,6 +7,7 @@ see `push_space.py`.
 """
 
 import csv
+import ctypes
 import dataclasses
 import json
 import os
@@ -36,6 +37,9 @@ MAX_FILE_SIZE = "10mb"
 
 # Two cores read two pictures at a time; who comes when so many wait is told to come again.
 CONCURRENCY, MAX_WAITING = 2, 64
+
+# For so many visitors Gradio keeps the page's settings, some 30 KB each, which the demo never needs again.
+MAX_SESSIONS = 200
 
 # Uploads are deleted when they are that old.
 CACHE_SECONDS = 3600
@@ -88,14 +92,14 @@ class Reader:
         try:
             return self.predict_digit(_path(picture)).to_dict()
         except ImageError as error:
-            raise gr.Error(f"the picture {error}") from None
+            raise _refuse(f"the picture {error}") from None
 
     def read_number(self, picture: gr.FileData) -> dict[str, Any]:
         """Reads all digits of a picture: text with one line a row, and digits with their boxes."""
         try:
             return self.recognizer.read(Path(_path(picture)).read_bytes()).to_dict()
         except ImageError as error:
-            raise gr.Error(f"the picture {error}") from None
+            raise _refuse(f"the picture {error}") from None
 
     # For the page.
 
@@ -164,6 +168,11 @@ class Reader:
             task.result()  # raises what went wrong
 
 
+def _refuse(reason: str) -> gr.Error:
+    """Returns the error to raise for a visitor's mistake, which is no matter for the server's log."""
+    return gr.Error(reason, print_exception=False)
+
+
 def _path(picture: Any) -> str:
     """Returns where Gradio put what a program sent."""
     return str(picture["path"] if isinstance(picture, dict) else picture.path)
@@ -180,7 +189,7 @@ def _describe(result: Prediction | ImageError) -> tuple[str, str, str]:
 
 async def refuse_to_fetch(*_: Any, **__: Any) -> None:
     """Stands where Gradio fetches a picture that a request names by its URL: nothing is asked of other machines."""
-    raise gr.Error("pictures must be uploaded: none is fetched from an address")
+    raise _refuse("pictures must be uploaded: none is fetched from an address")
 
 
 # ---------------------------------------------------------------- the page
@@ -298,8 +307,20 @@ class DemoArguments(cli.Arguments):
     """A training run's folder (default: the weights that ship)."""
 
 
+def share_heaps() -> None:
+    """Has all threads share four heaps where the C library is glibc.
+
+    It would give each of forty threads its own, and what one of them gave back, no other could use: the memory of a
+    server under load grew by some 100 MB more (`benchmarks/siege.py`).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(-8, 4)  # M_ARENA_MAX, see mallopt(3)
+
+
 def serve(args: DemoArguments) -> int:
     """Loads the model, warms up, and listens until interrupted."""
+    share_heaps()
     folder = args.checkpoint or checkpoint.default_checkpoint()
     reader = Reader(Recognizer.load(folder))
     reader.warm_up()
@@ -313,6 +334,7 @@ def serve(args: DemoArguments) -> int:
         server_port=args.port,
         share=args.share,
         max_file_size=MAX_FILE_SIZE,
+        state_session_capacity=MAX_SESSIONS,
         css=CSS,
         ssr_mode=False,
         footer_links=["api"],

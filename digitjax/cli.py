@@ -1,11 +1,10 @@
 """What all commands share: arguments from a dataclass, logging, and errors without tracebacks."""
 
-import contextlib
 import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 import tyro
@@ -61,8 +60,7 @@ def run(
         )
         debug = args.debug
         _set_up_logging(debug=debug)
-        with contextlib.nullcontext() if debug else _threads_silent():
-            status = command(args)
+        status = command(args)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,16 +74,6 @@ def run(
         print(f"\n{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return status
-
-
-@contextlib.contextmanager
-def _threads_silent() -> Iterator[None]:
-    """Keeps quiet about errors in threads of the libraries: where Orbax can't write, each of its threads has some."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
 
 
 def _set_up_logging(*, debug: bool) -> None:

@@ -159,15 +159,18 @@ PRESETS: dict[PresetName, TrainConfig] = {
 _T = TypeVar("_T")
 
 
+_ANOTHER_VERSION = "; another version of digitjax may have written it: use that one, or train anew"
+
+
 def _build(kind: type[_T], values: Any, prefix: str, **nested: Any) -> _T:
     """Makes a dataclass from a dict that must have exactly its fields, each of its type."""
     if not isinstance(values, dict):
         raise ConfigError(f"{prefix.rstrip('.') or 'the config'} must be an object with fields, found {values!r}")
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if name not in nested}
     if missing := hints.keys() - values.keys():
-        raise ConfigError(f"missing field {prefix}{min(missing)}")
+        raise ConfigError(f"missing field {prefix}{min(missing)}{_ANOTHER_VERSION}")
     if unknown := values.keys() - hints.keys():
-        raise ConfigError(f"unknown field {prefix}{min(unknown)}")
+        raise ConfigError(f"unknown field {prefix}{min(unknown)}{_ANOTHER_VERSION}")
     for name, hint in hints.items():
         expected = (str,) if get_args(hint) else {float: (int, float)}.get(hint, (hint,))
         if not isinstance(values[name], expected) or isinstance(values[name], bool):

@@ -412,8 +412,18 @@ class TrainArguments(data.SourceArguments):
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
     config, splits, out = _choose_run(args)
-    with checkpoint.lock_run(out):
+    with checkpoint.lock_run(out), contextlib.nullcontext() if args.debug else _threads_silent():
         return _train(args, config, splits, out)
+
+
+@contextlib.contextmanager
+def _threads_silent() -> Iterator[None]:
+    """Keeps quiet about errors in threads of the libraries: where Orbax can't write, each of its threads has some."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: Path) -> int:

@@ -341,6 +341,16 @@ def test_weights_of_another_network_are_refused(copy, name, misfit):
         checkpoint.load_model(copy)
 
 
+@pytest.mark.parametrize(("kind", "change"), [("unknown", {"layers": 7}), ("missing", {"seed": None})])
+def test_a_model_of_another_version_names_the_field(copy, kind, change):
+    config = json.loads((copy / "config.json").read_text()) | change
+    (copy / "config.json").write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+    checkpoint.seal_model(copy)
+    (field,) = change
+    with pytest.raises(CheckpointError, match=rf"config\.json: {kind} field {field}; another version of digitjax"):
+        checkpoint.load_model(copy)
+
+
 def test_weights_of_another_shape_are_refused(tmp_path):
     checkpoint.save_config(tmp_path, TrainConfig(model="default"))
     variables = model.init_variables(model.create_model("cnn-32-64-64"), jax.random.key(0))

@@ -325,9 +325,13 @@ def test_resuming_a_finished_run_changes_nothing(run, capsys):
     assert_same_trees(checkpoint.load_model(run).variables, weights)
 
 
-def test_resuming_with_other_options_is_refused(run, capsys):
-    assert train.main(["--resume", "--out", str(run), "--epochs", "30"]) == 2
-    assert "started with epochs=6, not 30" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "started"),
+    [("--epochs", "30", "epochs=6"), ("--dataset", "mnist", "dataset='digits'"), ("--model", "default", "model='mlp'")],
+)
+def test_resuming_with_other_options_is_refused(run, option, value, started, capsys):
+    assert train.main(["--resume", "--out", str(run), option, value]) == 2
+    assert f"started with {started}" in capsys.readouterr().err
 
 
 def test_resuming_nothing_is_refused(tmp_path, capsys):
