@@ -1,0 +1,103 @@
+"""Training throughput on the CPU: digitjax, PyTorch, Keras and Flax as it is usually written, on the same work.
+
+    pip install -e '.[bench]'
+    python benchmarks/train_speed.py --idx-dir FOLDER --out benchmarks/train_speed.json
+
+The work is one epoch of cnn-32-64-64 (93,322 parameters), batch 128, Adam, over the training images: `trainers.py`. Each
+framework waits in a process of its own, with its network compiled, and they take turns, so that all meet the same
+machine. Printed are images a second, median and range over the turns, and the ratios of medians.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trainers
+
+from digitjax import data
+
+# By name: the class in `trainers.py`, and the packages whose versions count.
+PEERS: dict[str, tuple[type[trainers.Trainer], tuple[str, ...]]] = {
+    "digitjax": (trainers.DigitjaxTrainer, ("digitjax", "jax")),
+    "PyTorch": (trainers.TorchTrainer, ("torch",)),
+    "Keras": (trainers.KerasTrainer, ("keras", "tensorflow-cpu")),
+    "stock Flax": (trainers.FlaxTrainer, ("flax", "jax")),
+}
+
+
+def work(name: str, images: np.ndarray, labels: np.ndarray, connection: Connection) -> None:
+    """Trains an epoch whenever it is asked to, in a process of its own, and answers with the seconds."""
+    trainer = PEERS[name][0](images, labels)
+    while connection.recv():
+        begin = time.perf_counter()
+        trainer.train_epoch()
+        connection.send(time.perf_counter() - begin)
+
+
+def measure(images: np.ndarray, labels: np.ndarray, num_turns: int) -> dict[str, list[float]]:
+    """Returns the images a second of each turn, for each framework."""
+    context = multiprocessing.get_context("spawn")  # no framework survives a fork
+    workers = {}
+    for name in PEERS:
+        ours, theirs = context.Pipe()
+        workers[name] = (context.Process(target=work, args=(name, images, labels, theirs), daemon=True), ours)
+        workers[name][0].start()
+    speeds: dict[str, list[float]] = {name: [] for name in PEERS}
+    for turn in range(num_turns + 1):  # in the first all is compiled and warmed up
+        for name, (_, connection) in workers.items():
+            connection.send(True)
+            speed = len(labels) / connection.recv()
+            if turn:
+                speeds[name].append(speed)
+                print(f"turn {turn}: {name} {speed:,.0f} images/s", flush=True)
+    for process, connection in workers.values():
+        connection.send(False)
+        process.join()
+    return speeds
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns processor, number of processors that may be used, and versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = sorted({package for _, packages in PEERS.values() for package in packages})
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--idx-dir", type=Path, help="a folder with MNIST's four files (default: ask TFDS)")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--images", type=int, help="use so many training images only, for a quick look")
+    parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
+    args = parser.parse_args()
+    train = data.load_splits("mnist", None, args.idx_dir).train
+    machine = describe_machine()
+    print(json.dumps(machine))
+    speeds = measure(train.images[: args.images], train.labels[: args.images], args.turns)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    print(f"{'':<12}{'images/s':>10}{'lowest':>10}{'highest':>10}{'digitjax is':>14}")
+    for name, values in speeds.items():
+        ratio = medians["digitjax"] / medians[name]
+        print(f"{name:<12}{medians[name]:>10,.0f}{min(values):>10,.0f}{max(values):>10,.0f}{ratio:>13.2f}x")
+    if args.out:
+        args.out.write_text(json.dumps({"machine": machine, "images_per_second": speeds}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
