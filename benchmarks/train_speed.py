@@ -65,16 +65,15 @@ def measure(images: np.ndarray, labels: np.ndarray, num_turns: int) -> dict[str,
     return speeds
 
 
-def describe_machine() -> dict[str, Any]:
-    """Returns processor, number of processors that may be used, and versions."""
+def describe_machine(packages: set[str]) -> dict[str, Any]:
+    """Returns processor, number of processors that may be used, and the packages' versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = sorted({package for _, packages in PEERS.values() for package in packages})
     return {
         "processor": names[0] if names else platform.processor(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "versions": {package: importlib.metadata.version(package) for package in sorted(packages)},
     }
 
 
@@ -87,7 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     args = parser.parse_args()
     train = data.load_splits("mnist", None, args.idx_dir).train
-    machine = describe_machine()
+    machine = describe_machine({package for _, packages in PEERS.values() for package in packages})
     print(json.dumps(machine))
     speeds = measure(train.images[: args.images], train.labels[: args.images], args.turns)
     medians = {name: statistics.median(values) for name, values in speeds.items()}

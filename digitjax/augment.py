@@ -1,5 +1,6 @@
 """Random changes of training images, on the device, jit-able, decided by a key."""
 
+import dataclasses
 from functools import reduce
 
 import jax
@@ -33,6 +34,8 @@ def augment_images(
     Returns:
       The images on the same scale, 0 to 255, as float32: bilinear sampling makes values between the whole ones.
     """
+    if not any(dataclasses.astuple(config)):
+        return images.astype(jnp.float32)
     affine_key, elastic_key, stroke_key = jax.random.split(key, 3)
     n = images.shape[0]
     spoiled = np.linspace(0, n, round(config.spoiled_share * n), endpoint=False).astype(int)  # evenly spread
