@@ -5,7 +5,6 @@ process loads one of them alone. All use as many threads as the process may run 
 documentation teaches, without the data loader where the data fits into memory: what is compared is the training step.
 """
 
-
 from typing import Any, Protocol
 
 import numpy as np

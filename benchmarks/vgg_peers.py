@@ -73,8 +73,10 @@ def export(variables: dict[str, Any], folder: Path) -> None:
     params, stats = variables["params"], variables["batch_stats"]
     kernels = [np.asarray(params[f"Conv_{i}"]["kernel"]) for i in range(2 * len(BLOCK_FEATURES))]
     norms = [
-        [np.asarray(tree[f"BatchNorm_{i}"][name]) for tree, name in
-         ((params, "scale"), (params, "bias"), (stats, "mean"), (stats, "var"))]
+        [
+            np.asarray(tree[f"BatchNorm_{i}"][name])
+            for tree, name in ((params, "scale"), (params, "bias"), (stats, "mean"), (stats, "var"))
+        ]
         for i in range(len(kernels))
     ]
     dense, bias = np.asarray(params["Dense_0"]["kernel"]), np.asarray(params["Dense_0"]["bias"])

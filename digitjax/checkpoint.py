@@ -167,7 +167,8 @@ def load_model(folder: Path) -> TrainedModel:
         raise CheckpointError(f"{path}: can't be restored: {_explain(error)}") from error
     if misfit := _find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
-    return TrainedModel(config, network, variables, _load_calibration(folder))
+    # On the device once and for all: a network is asked again and again.
+    return TrainedModel(config, network, jax.device_put(variables), _load_calibration(folder))
 
 
 def _find_misfit(expected: Any, found: Any) -> str | None:

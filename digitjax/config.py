@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 DatasetName = Literal["auto", "mnist", "digits"]
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
-PresetName = Literal["default", "best"]
+PresetName = Literal["quick", "default", "best"]
 LossName = Literal["softmax", "sigmoid"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 
@@ -144,6 +144,13 @@ class TrainConfig:
 
 
 PRESETS: dict[PresetName, TrainConfig] = {
+    "quick": TrainConfig(
+        epochs=1,
+        negative_share=0,
+        one_seven_share=0,
+        redrawn_share=0,
+        augment=AugmentConfig(rotation_degrees=6, scale=0.06, shear=0.1, shift_pixels=1),
+    ),
     "default": TrainConfig(),
     "best": TrainConfig(
         model="vgg",

@@ -1,9 +1,10 @@
 """Convolution and pooling that are fast on the CPU and plain on an accelerator.
 
-XLA's CPU backend runs two things badly that every CNN needs: the gradient of `reduce_window` (select-and-scatter, one
-thread, element by element) and convolutions inside a loop. So on the CPU a convolution is written as one matrix product
-over its patches (im2col) and pooling has a gradient of its own; elsewhere both are the usual XLA operations. `on_cpu`
-is the only switch. Either way gives the same values and gradients up to float32 rounding; the tests compare them.
+XLA's CPU backend runs two things badly that training a CNN needs: the gradient of `reduce_window` (select-and-scatter,
+one thread, element by element) and convolutions inside a loop. So on the CPU a convolution whose gradients are asked for
+is one matrix product over its patches (im2col), and pooling has a gradient of its own; elsewhere both are the usual XLA
+operations. `on_cpu` is the only switch. Either way gives the same values and gradients up to float32 rounding; the tests
+compare them.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,26 @@ def conv_general_dilated(
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
     if any(amount != 0 for pair in padding for amount in pair):
         lhs = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
-    return _conv_by_matmul(lhs, rhs)
+    return _conv(lhs, rhs)
+
+
+@jax.custom_vjp
+def _conv(
+    images: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c features"]
+) -> Float[Array, "n out_h out_w features"]:
+    """XLA's own where nobody asks for gradients: forward alone and in no loop it is twice as fast."""
+    return lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _conv_forward(images: Any, kernel: Any) -> tuple[Any, Any]:
+    return jax.vjp(_conv_by_matmul, images, kernel)
+
+
+def _conv_backward(vjp: Any, grads: Any) -> Any:
+    return vjp(grads)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _conv_by_matmul(

@@ -398,7 +398,8 @@ class TrainArguments(data.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
     preset: PresetName = "default"
-    """The recipe that the other options change: default, a minute on two cores; best, half an hour."""
+    """The recipe that the other options change, on two cores: quick, 20 seconds for 99.1 %, takes everything for a
+    digit; default, a minute; best, half an hour."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
     """What decides the weights."""
     out: Path | None = None

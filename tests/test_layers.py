@@ -22,6 +22,7 @@ def assert_same_value_and_gradients(fast, plain, *inputs):
 
     (out_fast, grads_fast), (out_plain, grads_plain) = value_and_grads(fast, *inputs), value_and_grads(plain, *inputs)
     np.testing.assert_allclose(out_fast, out_plain, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fast(*inputs), out_plain, rtol=1e-5, atol=1e-5)  # without gradients it goes another way
     for grad_fast, grad_plain in zip(grads_fast, grads_plain, strict=True):
         np.testing.assert_allclose(grad_fast, grad_plain, rtol=1e-4, atol=1e-4)
 

@@ -85,7 +85,7 @@ def test_batch_normalisation_learns_its_statistics():
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
-@pytest.mark.parametrize("n", [0, 1, 2, 15, 16, 40])
+@pytest.mark.parametrize("n", [0, 1, 2, 15, 16, 40, 128, 130])
 def test_batches_lose_no_image(n, on_cpu, monkeypatch):
     monkeypatch.setattr(model.layers, "on_cpu", lambda: on_cpu)
     network, variables = create("mlp")

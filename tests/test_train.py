@@ -456,7 +456,8 @@ def test_presets_are_whole_recipes_that_options_change(tmp_path, monkeypatch):
     configs = []
     monkeypatch.setattr(train, "train", lambda args: configs.append(args.config) or 0)
     assert train.main(["--preset", "best"]) == train.main(["--preset=best", "--epochs", "3"]) == train.main([]) == 0
-    assert configs == [PRESETS["best"], replace(PRESETS["best"], epochs=3), PRESETS["default"]]
+    assert train.main(["--preset", "quick"]) == 0
+    assert configs == [PRESETS["best"], replace(PRESETS["best"], epochs=3), PRESETS["default"], PRESETS["quick"]]
     with pytest.raises(SystemExit, match="2"):
         train.main(["--preset", "worst"])
 
