@@ -25,21 +25,28 @@ from typing import Any
 
 import numpy as np
 import vgg_peers
-from read_speed import draw_sketch, encode
-from train_speed import describe_machine
-
-from digitjax import checkpoint
+from machine import describe_machine
 
 OURS = "digitjax"
 NAMES = (OURS, *vgg_peers.LOADERS)
 
 # A drawing of the sketchpad's size.
-SKETCH_SIZE = 280
+SKETCH, SKETCH_SIZE = "sketch.png", 280
 NUM_DIGITS = 10_000
 WARM_READINGS = 200
 
 # The largest difference between two frameworks' logits that float32's rounding explains.
 MAX_DIFFERENCE = 1e-3
+
+
+def prepare(folder: Path) -> None:
+    """Writes the peers' models and a sketch, in a process of its own: its memory would count as its children's."""
+    from read_speed import draw_sketch, encode
+
+    from digitjax import checkpoint
+
+    (folder / SKETCH).write_bytes(encode(draw_sketch(SKETCH_SIZE), "PNG"))
+    vgg_peers.export(checkpoint.load_model(checkpoint.default_checkpoint()).variables, folder)
 
 
 def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_peers.Predict]:
@@ -73,8 +80,9 @@ def work(name: str, folder: Path, picture: bytes, images: np.ndarray, connection
     connection.send((predict(images[:100]), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 
-def measure_warm(folder: Path, picture: bytes, num_turns: int) -> dict[str, dict[str, Any]]:
+def measure_warm(folder: Path, num_turns: int) -> dict[str, dict[str, Any]]:
     """Returns for each framework the seconds of all readings, the digits a second of each turn, and the memory."""
+    picture = (folder / SKETCH).read_bytes()
     images = np.random.default_rng(0).integers(0, 256, (NUM_DIGITS, 28, 28, 1)).astype(np.uint8)
     context = multiprocessing.get_context("spawn")  # no framework survives a fork
     workers = {}
@@ -113,9 +121,9 @@ def measure_process(command: list[str]) -> tuple[float, int]:
     return seconds, 1024 * usage.ru_maxrss
 
 
-def measure_cold(folder: Path, path: Path, num_turns: int) -> dict[str, list[tuple[float, int]]]:
+def measure_cold(folder: Path, num_turns: int) -> dict[str, list[tuple[float, int]]]:
     """Returns seconds and memory of whole processes that read one picture; the first turn warms the disk's cache."""
-    peers = str(Path(vgg_peers.__file__))
+    peers, path = vgg_peers.__file__, folder / SKETCH
     commands = {name: [sys.executable, peers, name, str(folder), str(path)] for name in vgg_peers.LOADERS}
     commands = {OURS: [sys.executable, "-m", "digitjax.predict", str(path)], **commands}
     figures: dict[str, list[tuple[float, int]]] = {name: [] for name in NAMES}
@@ -145,15 +153,14 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     args = parser.parse_args()
-    machine = describe_machine({"digitjax", "jax", "torch", "keras", "tensorflow-cpu", "onnxruntime"})
+    machine = describe_machine({"digitjax", "jax", "torch", "keras", "tensorflow", "tensorflow-cpu", "onnxruntime"})
     print(json.dumps(machine))
-    picture = encode(draw_sketch(SKETCH_SIZE), "PNG")
     with tempfile.TemporaryDirectory() as temp:
-        folder, path = Path(temp), Path(temp) / "sketch.png"
-        path.write_bytes(picture)
-        variables = checkpoint.load_model(checkpoint.default_checkpoint()).variables
-        vgg_peers.export(variables, folder)
-        cold, warm = measure_cold(folder, path, args.turns), measure_warm(folder, picture, args.turns)
+        folder = Path(temp)
+        process = multiprocessing.get_context("spawn").Process(target=prepare, args=(folder,))
+        process.start()
+        process.join()
+        cold, warm = measure_cold(folder, args.turns), measure_warm(folder, args.turns)
     figures = {name: summarize(warm[name], cold[name]) for name in NAMES}
     columns = list(figures[OURS])
     print(f"{'':<14}" + "".join(f"{column:>19}" for column in columns))

@@ -5,8 +5,8 @@
 
 Each contender is a whole process: it imports, reads the data, compiles, trains for a number of epochs that was fixed
 before, and reads the test set once, at its end. digitjax's are `python -m digitjax.train` with a preset, and write
-checkpoints, plots and report besides; PyTorch's and Keras's train cnn-32-64-64 with Adam at 1e-3 and batches of 128 on all
-60,000 images (`trainers.py`), and write nothing. They take turns, each turn with a new seed.
+checkpoints, plots and report besides; PyTorch's and Keras's train cnn-32-64-64 with Adam at 1e-3 and batches of 128 on
+all 60,000 images (`trainers.py`), and write nothing. They take turns, each turn with a new seed.
 """
 
 import argparse
@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 import trainers
+from machine import describe_machine
 
 # The epochs of the peers: about as many as they need for 99.0 % in the mean over seeds.
 PRESETS = ("quick", "default")
-PEERS = {"PyTorch": (trainers.TorchTrainer, 4), "Keras": (trainers.KerasTrainer, 4)}
+PEERS = {"PyTorch": (trainers.TorchTrainer, 6), "Keras": (trainers.KerasTrainer, 6)}
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
@@ -76,9 +77,7 @@ def main() -> None:
     if args.peer:
         print(run_peer(args.peer, args.folder, args.seed))
         return
-    from train_speed import describe_machine
-
-    machine = describe_machine({"digitjax", "jax", "torch", "keras", "tensorflow-cpu"})
+    machine = describe_machine({"digitjax", "jax", "torch", "keras", "tensorflow", "tensorflow-cpu"})
     print(json.dumps(machine))
     figures: dict[str, list[dict[str, Any]]] = {name: [] for name in (*PRESETS, *PEERS)}
     for seed in range(args.seeds):

@@ -3,25 +3,22 @@
     pip install -e '.[bench]'
     python benchmarks/train_speed.py --idx-dir FOLDER --out benchmarks/train_speed.json
 
-The work is one epoch of cnn-32-64-64 (93,322 parameters), batch 128, Adam, over the training images: `trainers.py`. Each
-framework waits in a process of its own, with its network compiled, and they take turns, so that all meet the same
+The work is one epoch of cnn-32-64-64 (93,322 parameters), batch 128, Adam, over the training images: `trainers.py`.
+Each framework waits in a process of its own, with its network compiled, and they take turns, so that all meet the same
 machine. Printed are images a second, median and range over the turns, and the ratios of medians.
 """
 
 import argparse
-import importlib.metadata
 import json
 import multiprocessing
-import os
-import platform
 import statistics
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trainers
+from machine import describe_machine
 
 from digitjax import data
 
@@ -29,7 +26,7 @@ from digitjax import data
 PEERS: dict[str, tuple[type[trainers.Trainer], tuple[str, ...]]] = {
     "digitjax": (trainers.DigitjaxTrainer, ("digitjax", "jax")),
     "PyTorch": (trainers.TorchTrainer, ("torch",)),
-    "Keras": (trainers.KerasTrainer, ("keras", "tensorflow-cpu")),
+    "Keras": (trainers.KerasTrainer, ("keras", "tensorflow", "tensorflow-cpu")),
     "stock Flax": (trainers.FlaxTrainer, ("flax", "jax")),
 }
 
@@ -63,18 +60,6 @@ def measure(images: np.ndarray, labels: np.ndarray, num_turns: int) -> dict[str,
         connection.send(False)
         process.join()
     return speeds
-
-
-def describe_machine(packages: set[str]) -> dict[str, Any]:
-    """Returns processor, number of processors that may be used, and the packages' versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {package: importlib.metadata.version(package) for package in sorted(packages)},
-    }
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The same small training in four frameworks: cnn-32-64-64, Adam at 1e-3, cross-entropy, batches in a new order each epoch.
+"""The same small training in four frameworks: cnn-32-64-64, Adam at 1e-3, cross-entropy, a new order each epoch.
 
 Each function takes the training images and gives a network in training; each imports its framework itself, so that a
 process loads one of them alone. All use as many threads as the process may run on, and each is written as its own
@@ -54,6 +54,7 @@ class DigitjaxTrainer:
         self.state = train.create_state(self.config, self.num_steps)
 
     def train_epoch(self) -> None:
+        """Takes all training images once."""
         from digitjax import train
 
         order = train.draw_order(
@@ -66,6 +67,7 @@ class DigitjaxTrainer:
         self.epoch += 1
 
     def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns the logits."""
         from digitjax import model
 
         network = model.create_model(self.config.model)
@@ -97,6 +99,7 @@ class TorchTrainer:
         return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255).contiguous()
 
     def train_epoch(self) -> None:
+        """Takes all training images once."""
         import torch
 
         self.network.train()
@@ -107,6 +110,7 @@ class TorchTrainer:
             self.optimizer.step()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns the logits."""
         import torch
 
         self.network.eval()
@@ -135,9 +139,11 @@ class KerasTrainer:
         self.images, self.labels = images.astype(np.float32) / 255, labels
 
     def train_epoch(self) -> None:
+        """Takes all training images once."""
         self.network.fit(self.images, self.labels, batch_size=BATCH_SIZE, epochs=1, verbose=0)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns the logits."""
         return self.network.predict(images.astype(np.float32) / 255, batch_size=1000, verbose=0)
 
 
@@ -176,6 +182,7 @@ class FlaxTrainer:
         self.generator = np.random.default_rng(seed)
 
     def train_epoch(self) -> None:
+        """Takes all training images once."""
         order = self.generator.permutation(len(self.labels))
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]
@@ -183,6 +190,7 @@ class FlaxTrainer:
         self.state.step.block_until_ready()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns the logits."""
         inputs = images.astype(np.float32) / 255
-        batches = [self.apply({"params": self.state.params}, inputs[i : i + 1000]) for i in range(0, len(inputs), 1000)]
-        return np.concatenate(batches)
+        params = {"params": self.state.params}
+        return np.concatenate([self.apply(params, inputs[i : i + 1000]) for i in range(0, len(inputs), 1000)])

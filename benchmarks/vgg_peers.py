@@ -1,4 +1,4 @@
-"""The shipped network and its weights in PyTorch, Keras and ONNX Runtime, and a program that reads one picture with each.
+"""The network that ships, in PyTorch, Keras and ONNX Runtime, and a program that reads one picture with each.
 
     python benchmarks/vgg_peers.py PyTorch FOLDER picture.png     # prints the digit; FOLDER: see `export`
 

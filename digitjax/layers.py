@@ -1,10 +1,10 @@
 """Convolution and pooling that are fast on the CPU and plain on an accelerator.
 
 XLA's CPU backend runs two things badly that training a CNN needs: the gradient of `reduce_window` (select-and-scatter,
-one thread, element by element) and convolutions inside a loop. So on the CPU a convolution whose gradients are asked for
-is one matrix product over its patches (im2col), and pooling has a gradient of its own; elsewhere both are the usual XLA
-operations. `on_cpu` is the only switch. Either way gives the same values and gradients up to float32 rounding; the tests
-compare them.
+one thread, element by element) and convolutions inside a loop. So on the CPU a convolution whose gradients are asked
+for is one matrix product over its patches (im2col), and pooling has a gradient of its own; elsewhere both are the usual
+XLA operations. `on_cpu` is the only switch. Either way gives the same values and gradients up to float32 rounding; the
+tests compare them.
 """
 
 from collections.abc import Sequence

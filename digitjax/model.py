@@ -214,8 +214,8 @@ def apply_model(model: nn.Module, variables: Variables, images: Images) -> Float
     return cast("Array", model.apply(variables, images, train=False))
 
 
-# How many images go through the network together: on a CPU a few, as of one row of digits, or many; with 128 `vgg` takes
-# 0.15 ms an image, with 16 a third more. An accelerator wants many.
+# How many images go through the network together: on a CPU a few, as of one row of digits, or many, where `vgg` takes
+# two thirds of the time for each. An accelerator wants many.
 CPU_BATCHES, ACCELERATOR_BATCH = (16, 128), 1024
 
 
