@@ -327,7 +327,7 @@ def test_resuming_a_finished_run_changes_nothing(run, capsys):
 
 @pytest.mark.parametrize(
     ("option", "value", "started"),
-    [("--epochs", "30", "epochs=6"), ("--dataset", "mnist", "dataset='digits'"), ("--model", "default", "model='mlp'")],
+    [("--epochs", "30", "epochs=6"), ("--dataset", "mnist", "dataset='digits'"), ("--model", "vgg", "model='mlp'")],
 )
 def test_resuming_with_other_options_is_refused(run, option, value, started, capsys):
     assert train.main(["--resume", "--out", str(run), option, value]) == 2
