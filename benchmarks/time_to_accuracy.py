@@ -24,9 +24,10 @@ import numpy as np
 import trainers
 from machine import describe_machine
 
-# The epochs of the peers: about as many as they need for 99.0 % in the mean over seeds.
+# The peers' epochs are the first after which the accuracy on our 5,000 validation images was 99.0 %, with seed 10 and
+# without these among the training images.
 PRESETS = ("quick", "default")
-PEERS = {"PyTorch": (trainers.TorchTrainer, 6), "Keras": (trainers.KerasTrainer, 6)}
+PEERS = {"PyTorch": (trainers.TorchTrainer, 6), "Keras": (trainers.KerasTrainer, 9)}
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
