@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import vgg_peers
-from machine import describe_machine
+from machine import describe_machine, take_turns
 
 OURS = "digitjax"
 NAMES = (OURS, *vgg_peers.LOADERS)
@@ -66,7 +66,7 @@ def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_pe
 
 
 def work(name: str, folder: Path, picture: bytes, images: np.ndarray, connection: Connection) -> None:
-    """Measures whenever it is asked to, in a process of its own; at the end sends logits and memory."""
+    """Measures whenever it is asked to, in a process of its own; sends seconds, digits a second, logits and memory."""
     read, predict = load(name, folder)
     while connection.recv():
         seconds = []
@@ -75,34 +75,22 @@ def work(name: str, folder: Path, picture: bytes, images: np.ndarray, connection
             read(picture)
             seconds.append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        predict(images)
-        connection.send((seconds, len(images) / (time.perf_counter() - begin)))
-    connection.send((predict(images[:100]), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+        logits = predict(images)
+        speed = len(images) / (time.perf_counter() - begin)
+        connection.send((seconds, speed, logits[:100], 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 
 def measure_warm(folder: Path, num_turns: int) -> dict[str, dict[str, Any]]:
     """Returns for each framework the seconds of all readings, the digits a second of each turn, and the memory."""
     picture = (folder / SKETCH).read_bytes()
     images = np.random.default_rng(0).integers(0, 256, (NUM_DIGITS, 28, 28, 1)).astype(np.uint8)
-    context = multiprocessing.get_context("spawn")  # no framework survives a fork
-    workers = {}
-    for name in NAMES:
-        ours, theirs = context.Pipe()
-        workers[name] = (context.Process(target=work, args=(name, folder, picture, images, theirs), daemon=True), ours)
-        workers[name][0].start()
     figures: dict[str, dict[str, Any]] = {name: {"seconds": [], "digits_per_second": []} for name in NAMES}
-    for turn in range(num_turns + 1):  # in the first all is compiled and warmed up
-        for name, (_, connection) in workers.items():
-            connection.send(True)
-            seconds, speed = connection.recv()
-            if turn:
-                figures[name]["seconds"] += seconds
-                figures[name]["digits_per_second"].append(speed)
     logits = {}
-    for name, (process, connection) in workers.items():
-        connection.send(False)
-        logits[name], figures[name]["memory"] = connection.recv()
-        process.join()
+    for name, (seconds, speed, logits[name], memory) in take_turns(work, NAMES, (folder, picture, images), num_turns):
+        figures[name]["seconds"] += seconds
+        figures[name]["digits_per_second"].append(speed)
+        figures[name]["memory"] = memory
+    for name in NAMES:
         difference = float(np.abs(logits[name] - logits[OURS]).max())
         if difference > MAX_DIFFERENCE:
             raise SystemExit(f"{name} is another network: its logits differ by {difference:g}")

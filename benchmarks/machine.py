@@ -1,9 +1,11 @@
-"""What a benchmark ran on."""
+"""What a benchmark ran on, and how contenders take turns on it."""
 
 import contextlib
 import importlib.metadata
+import multiprocessing
 import os
 import platform
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +24,34 @@ def describe_machine(packages: set[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def take_turns(
+    work: Callable[..., None], names: Sequence[str], arguments: tuple[Any, ...], num_turns: int
+) -> Iterator[tuple[str, Any]]:
+    """Lets contenders measure in turn, so that all meet the same machine; yields names and what they found.
+
+    Each waits in a process of its own. Its first turn, in which it compiles and warms up, isn't yielded.
+
+    Args:
+      work: Called as `work(name, *arguments, connection)` in each process: for every True that it receives it measures
+        and sends what it found; at the first False it returns.
+      names: The contenders.
+      arguments: What all get.
+      num_turns: How often each is asked.
+    """
+    context = multiprocessing.get_context("spawn")  # no framework survives a fork
+    workers = {}
+    for name in names:
+        ours, theirs = context.Pipe()
+        workers[name] = (context.Process(target=work, args=(name, *arguments, theirs), daemon=True), ours)
+        workers[name][0].start()
+    for turn in range(num_turns + 1):
+        for name, (_, connection) in workers.items():
+            connection.send(True)
+            found = connection.recv()
+            if turn:
+                yield name, found
+    for process, connection in workers.values():
+        connection.send(False)
+        process.join()

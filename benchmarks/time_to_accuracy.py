@@ -24,9 +24,10 @@ import numpy as np
 import trainers
 from machine import describe_machine
 
-# The peers' epochs are the first after which the accuracy on our 5,000 validation images was 99.0 %, with seed 10 and
-# without these among the training images.
 PRESETS = ("quick", "default")
+
+# With the first number of epochs after which the accuracy on our 5,000 validation images was 99.0 %, with seed 10 and
+# without these among the training images.
 PEERS = {"PyTorch": (trainers.TorchTrainer, 6), "Keras": (trainers.KerasTrainer, 9)}
 
 
@@ -37,17 +38,19 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
 
+def read_dataset(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads images and labels of MNIST's part `train` or `t10k`."""
+    return read_idx(folder, f"{part}-images-idx3-ubyte.gz")[..., None], read_idx(folder, f"{part}-labels-idx1-ubyte.gz")
+
+
 def run_peer(name: str, folder: Path, seed: int) -> float:
     """Trains and evaluates a peer in this process, and returns its accuracy."""
     kind, epochs = PEERS[name]
-    trainer = kind(read_idx(folder, "train-images-idx3-ubyte.gz")[..., None], read_idx(folder, TRAIN_LABELS), seed)
+    trainer = kind(*read_dataset(folder, "train"), seed)
     for _ in range(epochs):
         trainer.train_epoch()
-    images, labels = read_idx(folder, "t10k-images-idx3-ubyte.gz")[..., None], read_idx(folder, TEST_LABELS)
+    images, labels = read_dataset(folder, "t10k")
     return float((trainer.predict(images).argmax(-1) == labels).mean())
-
-
-TRAIN_LABELS, TEST_LABELS = "train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
 
 def run_process(name: str, folder: Path, seed: int) -> dict[str, float]:

@@ -10,7 +10,6 @@ machine. Printed are images a second, median and range over the turns, and the r
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import time
 from multiprocessing.connection import Connection
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import trainers
-from machine import describe_machine
+from machine import describe_machine, take_turns
 
 from digitjax import data
 
@@ -42,23 +41,10 @@ def work(name: str, images: np.ndarray, labels: np.ndarray, connection: Connecti
 
 def measure(images: np.ndarray, labels: np.ndarray, num_turns: int) -> dict[str, list[float]]:
     """Returns the images a second of each turn, for each framework."""
-    context = multiprocessing.get_context("spawn")  # no framework survives a fork
-    workers = {}
-    for name in PEERS:
-        ours, theirs = context.Pipe()
-        workers[name] = (context.Process(target=work, args=(name, images, labels, theirs), daemon=True), ours)
-        workers[name][0].start()
     speeds: dict[str, list[float]] = {name: [] for name in PEERS}
-    for turn in range(num_turns + 1):  # in the first all is compiled and warmed up
-        for name, (_, connection) in workers.items():
-            connection.send(True)
-            speed = len(labels) / connection.recv()
-            if turn:
-                speeds[name].append(speed)
-                print(f"turn {turn}: {name} {speed:,.0f} images/s", flush=True)
-    for process, connection in workers.values():
-        connection.send(False)
-        process.join()
+    for name, seconds in take_turns(work, list(PEERS), (images, labels), num_turns):
+        speeds[name].append(len(labels) / seconds)
+        print(f"{name}: {speeds[name][-1]:,.0f} images/s", flush=True)
     return speeds
 
 
