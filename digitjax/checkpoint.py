@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
 
-from digitjax import hashes
+from digitjax import hashes, sharding
 from digitjax.config import ConfigError, DigitjaxError, TrainConfig
 from digitjax.model import Variables, create_model, init_variables
 
@@ -168,7 +168,7 @@ def load_model(folder: Path) -> TrainedModel:
     if misfit := _find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
     # On the device once and for all: a network is asked again and again.
-    return TrainedModel(config, network, jax.device_put(variables), _load_calibration(folder))
+    return TrainedModel(config, network, sharding.replicate(variables), _load_calibration(folder))
 
 
 def _find_misfit(expected: Any, found: Any) -> str | None:

@@ -13,6 +13,7 @@ DatasetName = Literal["auto", "mnist", "digits"]
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
 PresetName = Literal["quick", "default", "best"]
 LossName = Literal["softmax", "sigmoid"]
+OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 
 
@@ -73,12 +74,14 @@ class TrainConfig:
     """Passes over the training images."""
     batch_size: int = 128
     """Images per optimiser step."""
+    optimizer: OptimizerName = "adamw"
+    """adamw; muon: makes the steps of convolutions' kernels orthogonal, and takes AdamW for the rest."""
     learning_rate: float = 4e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     schedule: ScheduleName = "onecycle"
     """How the learning rate moves: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
     weight_decay: float = 0.02
-    """AdamW's decoupled weight decay, on kernels alone."""
+    """Decoupled weight decay, on kernels alone; with muon, on those of convolutions."""
     label_smoothing: float = 0.02
     """Share of the target that is spread over all classes."""
     average_decay: float = 0.998

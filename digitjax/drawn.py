@@ -11,6 +11,7 @@ the digits of other people too. So drawn edges are roughened at random, and some
 or are a font's, as the letters are. Digits and others alike are photographed now and then, on paper in uneven light.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -40,12 +41,29 @@ NUM_COMPARED = 3_000
 MAX_ALIKENESS = 0.93
 
 
-def add_drawn(digits: Dataset, config: TrainConfig) -> Dataset:
-    """Returns the digits, followed by 1s and 7s, redrawn digits and images without one, as many as the config says.
+# Roughly how many digits make a block.
+BLOCK = 4_096
 
-    Its seed decides all of them; images without a digit are labelled NO_DIGIT.
+
+def add_drawn(digits: Dataset, config: TrainConfig) -> Dataset:
+    """Returns the digits with 1s and 7s, redrawn digits and images without one, as many as the config says.
+
+    Its seed decides all of them; images without a digit are labelled NO_DIGIT. Digits come in blocks, each followed by
+    what is drawn of its own digits, so that a part can be had without the rest.
     """
-    rng = np.random.default_rng(config.seed)
+    bounds = split_blocks(len(digits.labels))
+    blocks = [Dataset(*(array[start:stop] for array in digits)) for start, stop in itertools.pairwise(bounds)]
+    drawn = [_add_drawn(block, config, np.random.default_rng((config.seed, i))) for i, block in enumerate(blocks)]
+    return Dataset(*(np.concatenate(arrays) for arrays in zip(*drawn, strict=True)))
+
+
+def split_blocks(num_digits: int) -> list[int]:
+    """Returns where blocks begin, and the last one's end: all are of one size, but for one digit."""
+    num_blocks = max(round(num_digits / BLOCK), 1)
+    return [i * num_digits // num_blocks for i in range(num_blocks + 1)]
+
+
+def _add_drawn(digits: Dataset, config: TrainConfig, rng: np.random.Generator) -> Dataset:
     n = len(digits.labels) / (1 - config.negative_share - config.one_seven_share - config.redrawn_share)
     ones = draw_ones_and_sevens(rng, round(n * config.one_seven_share))
     redrawn = redraw_digits(rng, round(n * config.redrawn_share), digits)

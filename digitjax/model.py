@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
-from digitjax import layers
+from digitjax import layers, sharding
 from digitjax.config import LossName, ModelName, TrainConfig
 
 Variables = dict[str, Any]
@@ -96,13 +96,14 @@ class DropoutCNN(nn.Module):
 
 
 class VGG(nn.Module):
-    """Blocks of two convolutions with batch normalisation, then 2x2 pooling (Simonyan and Zisserman 2015).
+    """Blocks of convolutions with batch normalisation, then 2x2 pooling (Simonyan and Zisserman 2015).
 
     The first convolution looks at 5x5 pixels, without padding, since the rim of a drawing of MNIST's is blank; all
     others look at 3x3 and keep the size.
     """
 
     block_features: Sequence[int] = (32, 64, 128)
+    block_depths: Sequence[int] = (2, 2, 2)
     dropout_rate: float = 0.25
     num_classes: int = 10
 
@@ -110,8 +111,8 @@ class VGG(nn.Module):
     def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
         """Returns the logits; with `train` the caller gives `rngs={"dropout": key}` and lets `batch_stats` change."""
         x = normalize_pixels(images)
-        for i, features in enumerate(self.block_features):
-            for j in range(2):
+        for i, (features, depth) in enumerate(zip(self.block_features, self.block_depths, strict=True)):
+            for j in range(depth):
                 is_first = i == j == 0
                 size, padding = ((5, 5), "VALID") if is_first else ((3, 3), "SAME")
                 x = Conv(features, size, padding=padding, use_bias=False)(x)
@@ -229,7 +230,7 @@ def compute_logits(
     """Returns the logits of any number of images, on the host, in their order.
 
     One image goes alone, more in batches of one size, the last of them padded: so few sizes are compiled, and no image
-    is left out.
+    is left out. Each batch is divided among the devices.
 
     Args:
       model: The network.
@@ -243,10 +244,11 @@ def compute_logits(
         moved = [padded[:, 1 - down : 29 - down, 1 - right : 29 - right] for down, right in SHIFTS]
         return np.mean([compute_logits(model, variables, each) for each in moved], axis=0)
     few, many = CPU_BATCHES if layers.on_cpu() else (ACCELERATOR_BATCH, ACCELERATOR_BATCH)
-    batch_size = 1 if len(images) == 1 else few if len(images) < many else many
+    batch_size = 1 if len(images) == 1 else sharding.round_up(few if len(images) < many else many)
     batches = []
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]
         padding = ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
-        batches.append(apply_model(model, variables, np.pad(batch, padding)))
+        batch = np.pad(batch, padding)
+        batches.append(apply_model(model, variables, batch if batch_size == 1 else sharding.split_rows(batch)))
     return np.concatenate(jax.device_get(batches))[: len(images)]

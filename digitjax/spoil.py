@@ -72,7 +72,7 @@ def _blur(key: Key[Array, ""], inks: Inks) -> Inks:
 
 def _add_line(key: Key[Array, ""], inks: Inks) -> Inks:
     """Draws a line across, straight or wavy, whole or dashed, lying or standing."""
-    keys = jax.random.split(key, 10)
+    keys = jax.random.split(key, 11)
     draw = [partial(_draw, each, inks) for each in keys]
     t = jnp.arange(SIZE)
     wave = draw[0](-1, 3).clip(0) * jnp.sin(2 * jnp.pi * (t / draw[1](5, 12) + draw[2](0, 1)))
@@ -80,7 +80,7 @@ def _add_line(key: Key[Array, ""], inks: Inks) -> Inks:
     light = jnp.clip(1.2 - jnp.abs(t[:, None] - course) / draw[5](0.6, 1.8), 0, 1) * draw[6](0.4, 1)
     is_dash = jnp.sin(2 * jnp.pi * (t / draw[7](3, 9) + draw[8](0, 1))) > 0
     light *= jnp.where(draw[9](0, 1) < 0.5, is_dash, 1)
-    return inks + jnp.where(draw[9](0, 1) * 4 % 1 < 0.6, light, light.transpose(0, 2, 1))
+    return inks + jnp.where(draw[10](0, 1) < 0.6, light, light.transpose(0, 2, 1))
 
 
 def _change_light(key: Key[Array, ""], inks: Inks) -> Inks:

@@ -27,7 +27,7 @@ import optax
 import tyro
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
-from digitjax import augment, checkpoint, cli, data, drawn, layers, model
+from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
 from digitjax.checkpoint import Record, RunCheckpoints
 from digitjax.config import PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.idx import Dataset
@@ -94,12 +94,30 @@ def create_schedule(config: TrainConfig, num_steps: int) -> optax.Schedule:
 
 
 def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTransformation:
-    """Returns AdamW on the config's schedule (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101)."""
-    return optax.adamw(
-        create_schedule(config, num_steps),
-        weight_decay=config.weight_decay,
-        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),  # kernels, not biases
-    )
+    """Returns the config's optimiser on its schedule.
+
+    AdamW: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101. Muon: Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/, for the convolutions, each kernel as a matrix from all that a pixel sees
+    to the features, with steps as large as AdamW's (Liu et al. 2025, https://arxiv.org/abs/2502.16982).
+    """
+    schedule = create_schedule(config, num_steps)
+    match config.optimizer:
+        case "adamw":
+            return optax.adamw(
+                schedule,
+                weight_decay=config.weight_decay,
+                mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),  # kernels, not biases
+            )
+        case "muon":
+            matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=(3,))
+            return optax.contrib.muon(
+                schedule,
+                weight_decay=config.weight_decay,
+                muon_weight_dimension_numbers=lambda params: jax.tree.map(
+                    lambda leaf: matrix if leaf.ndim == 4 else None, params
+                ),
+                consistent_rms=0.2,
+            )
 
 
 class _Keys(NamedTuple):
@@ -199,7 +217,7 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
     """
     network, tx = _create_network(config), create_optimizer(config, num_steps)
     steps_per_epoch, batch_size = train.order.shape
-    indices = train.order[state.step % steps_per_epoch]
+    indices = sharding.divide(train.order[state.step % steps_per_epoch])
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(_derive_keys(config.seed).step, state.step))
     images = augment.augment_images(augment_key, train.images[indices], config.augment)  # [batch, 28, 28, 1]
     labels = train.labels[indices]  # [batch]
@@ -212,7 +230,9 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
         return compute_loss(logits, labels, config).mean(), ((_with_none(logits).argmax(-1) == labels).sum(), stats)
 
     k = _num_micro_batches(batch_size)
-    micro_batches = (images.reshape(k, -1, 28, 28, 1), labels.reshape(k, -1), jax.random.split(dropout_key, k))
+    # Each device takes a part of every micro-batch.
+    images, labels = sharding.divide(images.reshape(k, -1, 28, 28, 1), 1), sharding.divide(labels.reshape(k, -1), 1)
+    micro_batches = (images, labels, jax.random.split(dropout_key, k))
     grads, loss, num_correct, stats = _sum_over(loss_fn, state.params, micro_batches)
     grads, loss, stats = jax.tree.map(lambda total: total / k, (grads, loss, stats))
 
@@ -280,8 +300,8 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
     n = len(train.labels)
     steps_per_epoch = math.ceil(n / config.batch_size)
     num_steps = config.epochs * steps_per_epoch
-    images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
-    state, history = create_state(config, num_steps), list[Record]()
+    images, labels = sharding.split_rows(train.images), sharding.split_rows(train.labels)
+    state, history = sharding.replicate(create_state(config, num_steps)), list[Record]()
     with (
         RunCheckpoints(out) as checkpoints,
         _catch_signals() as stop,
@@ -289,11 +309,13 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
     ):
         if checkpoints.latest_step() is not None:
             restored, history = checkpoints.restore(state)
-            state = jax.tree.map(jnp.asarray, restored)
+            state = sharding.replicate(restored)
         step = progress.start(int(state.step))
         while step < num_steps and not _should_stop_early(config, history):
             epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
-            order = draw_order(config.seed, epoch, n=n, steps=steps_per_epoch, batch_size=config.batch_size)
+            order = sharding.replicate(
+                draw_order(config.seed, epoch, n=n, steps=steps_per_epoch, batch_size=config.batch_size)
+            )
             last_step = (epoch + 1) * steps_per_epoch
             while step < last_step and not stop.is_set():
                 state = train_step(state, DeviceData(images, labels, order), config=config, num_steps=num_steps)

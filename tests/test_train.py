@@ -138,6 +138,26 @@ def test_a_step_is_optax_on_the_mean_gradient(digits):
     assert float(after.metrics.loss) == pytest.approx(float(loss), rel=1e-5)
     assert int(after.metrics.num_examples) == 8
     assert int(after.step) == 1
+
+
+def test_muons_steps_are_orthogonal():
+    config = replace(CONFIG, model="cnn-16-8", optimizer="muon", schedule="constant", learning_rate=0.1, weight_decay=0)
+    params = train.create_state(config, 10).params
+    tx = train.create_optimizer(config, 10)
+    grads = jax.tree.map(
+        lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape) * jnp.arange(1, leaf.shape[-1] + 1),
+        params,
+    )
+    updates, _ = tx.update(grads, tx.init(params), params)
+    for name, fan_in, features in (("Conv_0", 25, 16), ("Conv_1", 64, 8)):
+        matrix = np.asarray(updates[name]["kernel"]).reshape(fan_in, features)
+        singular_values = np.linalg.svd(matrix, compute_uv=False)
+        # All of a size, though those of the gradients aren't; and a number changes by 0.2 * 0.1, as with Adam.
+        assert singular_values.max() / singular_values.min() < 2
+        assert np.sqrt(np.mean(matrix**2)) == pytest.approx(0.02, rel=0.3)
+    # The rest is Adam's, whose first step is one size for all.
+    sizes = np.abs(updates["Dense_0"]["kernel"])
+    np.testing.assert_allclose(sizes, sizes[0, 0], rtol=0.01)
     # The first average is a tenth old: min(0.5, (1 + 0) / (10 + 0)).
     average = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, before.params, expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average["params"], average)

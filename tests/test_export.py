@@ -1,0 +1,106 @@
+import re
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from digitjax import checkpoint, export, model
+from digitjax.predict import Recognizer
+
+FORMATS = {
+    "onnx": (export.export_onnx, export.run_onnx),
+    "stablehlo": (export.export_stablehlo, export.run_stablehlo),
+}
+
+
+def write_export(name, run, out):
+    assert export.main(["--format", name, "--checkpoint", str(run), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def canonical(seven):
+    """What the network sees of the drawn 7, and of the same in a negative."""
+    recognizer = Recognizer.load()
+    return np.stack([recognizer.predict_digit(picture).canonical[..., None] for picture in (seven, 255 - seven)])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_all_test_digits_are_read_as_here(mnist, name):
+    trained = checkpoint.load_model(checkpoint.default_checkpoint())
+    make, run = FORMATS[name]
+    outputs = run(make(trained), mnist.test.images)
+    logits = model.compute_logits(trained.network, trained.variables, mnist.test.images)
+    assert (outputs[0].argmax(-1) == logits.argmax(-1)).all()
+    assert np.abs(outputs[0] - logits).max() <= 1e-4
+    # The same probabilities as the recognizer gives.
+    predictions = Recognizer.load().predict_digits(list(mnist.test.images[:50, ..., 0]))
+    canonical = np.stack([prediction.canonical for prediction in predictions])[..., None]
+    _, probs, scores = run(make(trained), canonical)
+    np.testing.assert_allclose(probs, [prediction.probabilities for prediction in predictions], atol=1e-5)
+    np.testing.assert_allclose(scores, [prediction.is_digit_score for prediction in predictions], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_number_of_images(run, name, tmp_path, digits):
+    content = write_export(name, run, tmp_path / "model").read_bytes()
+    trained = checkpoint.load_model(run)
+    for n in (1, 2, 7):
+        outputs = FORMATS[name][1](content, digits.test.images[:n])
+        assert [output.shape for output in outputs] == [(n, 10), (n, 10), (n,)]
+        export.check(trained, outputs, digits.test.images[:n])
+
+
+def test_another_model_is_noticed(run, digits):
+    trained = checkpoint.load_model(run)
+    images = digits.test.images[:20]
+    outputs = export.run_stablehlo(export.export_stablehlo(trained), images)
+    other = trained._replace(calibration=trained.calibration._replace(temperature=2.0))
+    with pytest.raises(export.ExportError, match="computes something else"):
+        export.check(other, outputs, images)
+    with pytest.raises(export.ExportError, match="computes something else"):
+        export.check(trained, [outputs[0] * np.nan, *outputs[1:]], images)
+
+
+def test_the_onnx_model_is_standard_and_holds_what_is_needed(run, tmp_path):
+    import onnx
+
+    path = write_export("onnx", run, tmp_path / "model.onnx")
+    onnx.checker.check_model(path, full_check=True)
+    exported = onnx.load(path)
+    properties = {entry.key: entry.value for entry in exported.metadata_props}
+    trained = checkpoint.load_model(run)
+    assert float(properties["threshold"]) == trained.calibration.threshold
+    assert float(properties["temperature"]) == trained.calibration.temperature
+    assert type(trained.config).from_json(properties["config"]) == trained.config
+    assert {node.domain for node in exported.graph.node} <= {"", "ai.onnx"}
+
+
+def test_missing_packages_are_named(run, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    assert export.main(["--format", "onnx", "--checkpoint", str(run), "--out", str(tmp_path / "x")]) == 2
+    assert "pip install 'digitjax[onnx]'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def read_examples():
+    """The README's Python examples of exported models, by format."""
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    return {name: next(block for block in blocks if f"digitjax.{name}" in block) for name in FORMATS}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_readmes_example_needs_nothing_of_ours(python, canonical, name, tmp_path):
+    write_export(name, checkpoint.default_checkpoint(), tmp_path / f"digitjax.{name}")
+    np.save(tmp_path / "images.npy", canonical)
+    program = f"""
+import os, sys
+os.chdir({str(tmp_path)!r})
+for package in ("flax", "orbax", "digitjax"):
+    sys.modules[package] = None
+{read_examples()[name]}
+print(probs.argmax(-1).tolist(), [bool(score > 0.5) for score in is_digit_scores])
+"""
+    done = python("-c", program)
+    assert done.stdout.decode().split("\n")[-2] == "[7, 7] [True, True]", done.stderr.decode()
