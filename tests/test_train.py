@@ -138,6 +138,9 @@ def test_a_step_is_optax_on_the_mean_gradient(digits):
     assert float(after.metrics.loss) == pytest.approx(float(loss), rel=1e-5)
     assert int(after.metrics.num_examples) == 8
     assert int(after.step) == 1
+    # The first average is a tenth old: min(0.5, (1 + 0) / (10 + 0)).
+    average = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, before.params, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average["params"], average)
 
 
 def test_muons_steps_are_orthogonal():
@@ -158,9 +161,6 @@ def test_muons_steps_are_orthogonal():
     # The rest is Adam's, whose first step is one size for all.
     sizes = np.abs(updates["Dense_0"]["kernel"])
     np.testing.assert_allclose(sizes, sizes[0, 0], rtol=0.01)
-    # The first average is a tenth old: min(0.5, (1 + 0) / (10 + 0)).
-    average = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, before.params, expected)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average["params"], average)
 
 
 def test_one_batch_overfits(digits):
