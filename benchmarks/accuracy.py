@@ -23,6 +23,7 @@ import numpy as np
 
 from digitjax import checkpoint, data, evaluate, model
 from digitjax.config import PRESETS, TrainConfig
+from digitjax.history import read_history
 from digitjax.idx import Dataset
 
 
@@ -66,7 +67,7 @@ def train_seed(preset: str, seed: int, run: Path, idx_dir: Path | None) -> None:
 def measure(run: Path, test: Dataset, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Returns a finished run's figures, with test-time averaging beside them."""
     report = json.loads((run / "report.json").read_text())
-    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    history = read_history(run)
     trained = checkpoint.load_model(run)
     evaluate.evaluate_dataset(trained, test, class_names)  # compiles, which is no cost of either
     seconds = []

@@ -21,6 +21,7 @@ from flax import linen as nn
 
 from digitjax import hashes, sharding
 from digitjax.config import ConfigError, DigitjaxError, TrainConfig
+from digitjax.history import METRICS_NAME, TENSORBOARD_NAME, Record
 from digitjax.model import Variables, create_model, init_variables
 
 logger = logging.getLogger(__name__)
@@ -31,15 +32,13 @@ MODEL_NAMES = (CONFIG_NAME, WEIGHTS_NAME, CALIBRATION_NAME)
 RESULT_NAMES = (
     CALIBRATION_NAME,
     hashes.SUMS_NAME,
-    "metrics.jsonl",
+    METRICS_NAME,
     "report.json",
+    "report.html",
     "history.png",
     "confusion_matrix.png",
     "mistakes.png",
 )
-
-Record = dict[str, Any]
-"""What was measured over one epoch: one line of `metrics.jsonl`."""
 
 
 class CheckpointError(DigitjaxError):
@@ -291,11 +290,6 @@ class RunCheckpoints:
         raise CheckpointError(f"{self._folder}: holds no state to resume from")
 
 
-def write_history(folder: Path, history: list[Record]) -> None:
-    """Writes `metrics.jsonl`, one record a line."""
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
-
-
 @contextlib.contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
     """Keeps other processes from training into a folder; the lock ends with the process, however that ends.
@@ -324,7 +318,7 @@ def holds_run(folder: Path) -> bool:
 
 def delete_run(folder: Path) -> None:
     """Deletes a run's files from its folder, and leaves all others alone."""
-    for name in (STATE_NAME, WEIGHTS_NAME):
+    for name in (STATE_NAME, WEIGHTS_NAME, TENSORBOARD_NAME):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (CONFIG_NAME, *RESULT_NAMES):
         (folder / name).unlink(missing_ok=True)

@@ -17,9 +17,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from digitjax.checkpoint import Record
     from digitjax.data import Splits
     from digitjax.evaluate import Evaluation, Report
+    from digitjax.history import Record
     from digitjax.picture import Picture
     from digitjax.predict import Prediction
 

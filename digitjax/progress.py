@@ -5,8 +5,8 @@ import sys
 from jaxtyping import Array, Float, Int32
 from tqdm import tqdm
 
-from digitjax.checkpoint import Record
 from digitjax.config import TrainConfig
+from digitjax.history import Record
 
 
 class Progress:

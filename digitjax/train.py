@@ -28,8 +28,9 @@ import tyro
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
-from digitjax.checkpoint import Record, RunCheckpoints
+from digitjax.checkpoint import RunCheckpoints
 from digitjax.config import PRESETS, DigitjaxError, PresetName, TrainConfig
+from digitjax.history import HistoryWriter, Record, import_summary_writer
 from digitjax.idx import Dataset
 from digitjax.model import Variables
 from digitjax.progress import Progress
@@ -98,7 +99,7 @@ def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTrans
 
     AdamW: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101. Muon: Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon/, for the convolutions, each kernel as a matrix from all that a pixel sees
-    to the features, with steps as large as AdamW's (Liu et al. 2025, https://arxiv.org/abs/2502.16982).
+    to the features; AdamW for the rest.
     """
     schedule = create_schedule(config, num_steps)
     match config.optimizer:
@@ -116,7 +117,9 @@ def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTrans
                 muon_weight_dimension_numbers=lambda params: jax.tree.map(
                     lambda leaf: matrix if leaf.ndim == 4 else None, params
                 ),
-                consistent_rms=0.2,
+                # A number's step, root mean square, in learning rates; AdamW's is some 0.2 (Liu et al. 2025,
+                # https://arxiv.org/abs/2502.16982). Twice as many did as well.
+                consistent_rms=0.5,
             )
 
 
@@ -280,7 +283,9 @@ class Fit(NamedTuple):
     interrupted: bool
 
 
-def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: bool = True) -> Fit:
+def fit(
+    config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: bool = True, tensorboard: bool = False
+) -> Fit:
     """Trains until the last epoch, from the newest state in `out` where there is one.
 
     Every epoch ends with a validation and a checkpoint. SIGINT (Ctrl-C) and SIGTERM end the run after the current step,
@@ -291,6 +296,7 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
       splits: The data; its test part isn't looked at.
       out: The run's folder; gets `metrics.jsonl` and `state/`.
       show_progress: Whether to draw a bar and a line an epoch on standard error.
+      tensorboard: Whether to write `tensorboard/`, too.
 
     Raises:
       TrainingError: The loss is no finite number any more; the states before it are kept.
@@ -303,6 +309,7 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
     images, labels = sharding.split_rows(train.images), sharding.split_rows(train.labels)
     state, history = sharding.replicate(create_state(config, num_steps)), list[Record]()
     with (
+        HistoryWriter(out, tensorboard=tensorboard) as writer,
         RunCheckpoints(out) as checkpoints,
         _catch_signals() as stop,
         Progress(num_steps, config, show_progress) as progress,
@@ -347,7 +354,7 @@ def fit(config: TrainConfig, splits: data.Splits, out: Path, *, show_progress: b
                 )
                 state = state._replace(plateau=plateau)
             checkpoints.save(step, state, history, validation_loss=record["validation_loss"])
-            checkpoint.write_history(out, history)
+            writer.write(history)
             progress.report(record)
             if stop.is_set() and step < num_steps:
                 return Fit(state.average, history, interrupted=True)
@@ -430,10 +437,14 @@ class TrainArguments(data.SourceArguments):
     """Go on with the run in --out, exactly where it stood."""
     overwrite: bool = False
     """Delete an earlier run in --out first."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, into the folder tensorboard in --out."""
 
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
+    if args.tensorboard:
+        import_summary_writer()  # whether it is there is better known before anything is written
     config, splits, out = _choose_run(args)
     with checkpoint.lock_run(out), contextlib.nullcontext() if args.debug else _threads_silent():
         return _train(args, config, splits, out)
@@ -460,13 +471,13 @@ def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: 
             )
         checkpoint.delete_run(out)
     checkpoint.save_config(out, config)
-    result = fit(config, splits, out)
+    result = fit(config, splits, out, tensorboard=args.tensorboard)
     checkpoint.save_weights(out, result.variables)
     if result.interrupted:
         print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
         return cli.EXIT_INTERRUPTED
 
-    from digitjax import calibrate, evaluate, plots  # SciPy, scikit-learn and matplotlib: only now needed
+    from digitjax import calibrate, evaluate, plots, report  # SciPy, scikit-learn and matplotlib: only now needed
 
     trained = checkpoint.load_model(out)
     trained = trained._replace(calibration=calibrate.calibrate(trained, splits.validation))
@@ -474,8 +485,9 @@ def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: 
     plots.save_history(out / "history.png", result.history, f"{config.model} on {config.dataset}")
     evaluation = evaluate.evaluate_dataset(trained, splits.test, splits.class_names)
     evaluate.write_evaluation(out, evaluation)
+    page = report.write_report(out)
     print(evaluation.report)
-    print(f"\n{out} holds the weights, report.json and the plots")
+    print(f"\n{out} holds the weights, report.json and the plots; {page} shows all of it")
     return cli.EXIT_OK
 
 

@@ -155,9 +155,9 @@ def test_muons_steps_are_orthogonal():
     for name, fan_in, features in (("Conv_0", 25, 16), ("Conv_1", 64, 8)):
         matrix = np.asarray(updates[name]["kernel"]).reshape(fan_in, features)
         singular_values = np.linalg.svd(matrix, compute_uv=False)
-        # All of a size, though those of the gradients aren't; and a number changes by 0.2 * 0.1, as with Adam.
+        # All of a size, though those of the gradients aren't; and a number changes by half the learning rate.
         assert singular_values.max() / singular_values.min() < 2
-        assert np.sqrt(np.mean(matrix**2)) == pytest.approx(0.02, rel=0.3)
+        assert np.sqrt(np.mean(matrix**2)) == pytest.approx(0.05, rel=0.3)
     # The rest is Adam's, whose first step is one size for all.
     sizes = np.abs(updates["Dense_0"]["kernel"])
     np.testing.assert_allclose(sizes, sizes[0, 0], rtol=0.01)
