@@ -29,13 +29,13 @@ from digitjax.idx import Dataset
 
 def count_multiply_adds(config: TrainConfig) -> int:
     """Counts the multiply-adds of matrix products and convolutions for one image."""
-    network, images = model.create_model(config.model), jnp.zeros((1, 28, 28, 1), jnp.uint8)
+    network, images = model.create_model(config), jnp.zeros((1, 28, 28, 1), jnp.uint8)
     return _count(jax.make_jaxpr(lambda v: network.apply(v, images, train=False))(get_shapes(config)).jaxpr)
 
 
 def get_shapes(config: TrainConfig) -> Any:
     """Returns the shapes of a network's variables, without computing any."""
-    network = model.create_model(config.model)
+    network = model.create_model(config)
     return jax.eval_shape(lambda: model.init_variables(network, jax.random.key(0)))
 
 

@@ -70,7 +70,7 @@ class DigitjaxTrainer:
         """Returns the logits."""
         from digitjax import model
 
-        network = model.create_model(self.config.model)
+        network = model.create_model(self.config)
         return model.compute_logits(network, {"params": self.state.params}, images)
 
 

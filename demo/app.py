@@ -29,8 +29,9 @@ from gradio.events import api
 from views import View, view_message, view_prediction, view_reading
 
 from digitjax import checkpoint, cli
+from digitjax.config import DIGITS, DigitjaxError
 from digitjax.picture import ImageError, load_picture
-from digitjax.predict import CSV_COLUMNS, Prediction, Recognizer, predict_each, to_csv_row
+from digitjax.predict import Prediction, Recognizer, csv_columns, predict_each, to_csv_row
 from digitjax.preprocess import PreprocessedImage
 
 MAX_FILE_SIZE = "10mb"
@@ -124,8 +125,8 @@ class Reader:
         table = Path(tempfile.mkdtemp(prefix="digitjax-")) / "digits.csv"
         with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(CSV_COLUMNS)
-            writer.writerows(to_csv_row(name, result) for name, result in zip(names, results, strict=True))
+            writer.writerow(csv_columns(DIGITS))
+            writer.writerows(to_csv_row(name, result, DIGITS) for name, result in zip(names, results, strict=True))
         rows = [[name, *_describe(result)] for name, result in zip(names, results, strict=True)]
         return gr.update(value=rows, visible=True), gr.update(value=str(table), visible=True)
 
@@ -150,7 +151,7 @@ class Reader:
         ink[4:24, 13:16] = 255
         one = PreprocessedImage(ink, (13, 4, 16, 24))
         prediction = Prediction(
-            digit=1,
+            label="1",
             reason=None,
             confidence=1.0,
             is_digit_score=1.0,
@@ -322,7 +323,12 @@ def serve(args: DemoArguments) -> int:
     """Loads the model, warms up, and listens until interrupted."""
     share_heaps()
     folder = args.checkpoint or checkpoint.default_checkpoint()
-    reader = Reader(Recognizer.load(folder))
+    recognizer = Recognizer.load(folder)
+    if recognizer.class_names != DIGITS:
+        raise DigitjaxError(
+            f"{folder}: this page shows digits, and that model reads {', '.join(recognizer.class_names)}"
+        )
+    reader = Reader(recognizer)
     reader.warm_up()
     page = create_page(reader, folder)
     safehttpx.get = safehttpx.async_validate_url = refuse_to_fetch

@@ -157,7 +157,7 @@ def load_model(folder: Path) -> TrainedModel:
         )
     if damage := hashes.find_damage(folder, MODEL_NAMES):
         raise CheckpointError(damage)
-    network = create_model(config.model, dropout_rate=config.dropout_rate)
+    network = create_model(config)
     expected = jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
     try:
         with ocp.StandardCheckpointer() as checkpointer:

@@ -7,9 +7,18 @@ arguments of the commands. Being frozen it is hashable, so a jitted function can
 import dataclasses
 import json
 import typing
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-DatasetName = Literal["auto", "mnist", "digits"]
+import tyro
+
+DATASETS = (
+    "auto", "mnist", "digits", "fashion_mnist", "kmnist", "emnist/digits", "emnist/letters", "emnist/balanced",
+)  # fmt: skip
+FOLDER_PREFIX = "folder:"
+
+DIGITS = tuple("0123456789")
+"""The classes of most data sets; images without a digit are drawn for these alone."""
+
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
 PresetName = Literal["quick", "default", "best"]
 LossName = Literal["softmax", "sigmoid"]
@@ -28,6 +37,16 @@ class ConfigError(DigitjaxError):
 def _require(holds: bool, name: str, value: Any, wanted: str) -> None:
     if not holds:
         raise ConfigError(f"{name} must be {wanted}, found {value!r}")
+
+
+def require_dataset(name: str) -> None:
+    """Refuses names that no data set has.
+
+    Raises:
+      ConfigError: There is no such data set.
+    """
+    is_known = name in DATASETS or (name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX)
+    _require(is_known, "dataset", name, f"one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}PATH")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,8 +83,11 @@ class AugmentConfig:
 class TrainConfig:
     """Everything that decides a run's weights: the same config gives the same weights, bit for bit."""
 
-    dataset: DatasetName = "auto"
-    """auto: MNIST, or scikit-learn's bundled digits where MNIST can't be had; mnist and digits never fall back."""
+    dataset: str = "auto"
+    """mnist; digits (scikit-learn's); auto: MNIST, or digits where it can't be had; fashion_mnist, kmnist,
+    emnist/digits, emnist/letters, emnist/balanced; or folder:PATH, pictures of your own, in one folder a class."""
+    class_names: Annotated[tuple[str, ...], tyro.conf.Suppress] = DIGITS
+    """The classes, as the data says."""
     model: ModelName = "default"
     """The network; the README shows their layers and sizes."""
     loss: LossName = "softmax"
@@ -91,7 +113,8 @@ class TrainConfig:
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
     negative_share: float = 0.08
-    """Share of the training images that are drawn to hold no digit; 0: the model takes everything for a digit."""
+    """Share of the training images that are drawn to hold no digit; 0: the model takes everything for a digit. This
+    and the next two are 0 where the classes aren't the ten digits."""
     one_seven_share: float = 0.02
     """Share of the training images that are drawn 1s with an upstroke and 7s; MNIST has few such 1s."""
     redrawn_share: float = 0.06
@@ -105,8 +128,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuses values that cannot train."""
+        require_dataset(self.dataset)
+        _require(len(self.class_names) >= 2, "class_names", self.class_names, "two or more")
         for name, annotation in typing.get_type_hints(type(self)).items():
-            if get_args(annotation):
+            if get_origin(annotation) is Literal:
                 _require(
                     getattr(self, name) in get_args(annotation),
                     name,
@@ -142,8 +167,13 @@ class TrainConfig:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(f"not valid JSON: {error}") from None
-        augment = _build(AugmentConfig, fields.pop("augment", None) if isinstance(fields, dict) else None, "augment.")
-        return _build(cls, fields, "", augment=augment)
+        if not isinstance(fields, dict):
+            raise ConfigError(f"the config must be an object with fields, found {fields!r}")
+        augment = _build(AugmentConfig, fields.pop("augment", None), "augment.")
+        class_names = fields.pop("class_names", None)
+        is_list = isinstance(class_names, list) and all(isinstance(name, str) for name in class_names)
+        _require(is_list, "class_names", class_names, "a list of names")
+        return _build(cls, fields, "", augment=augment, class_names=tuple(class_names))
 
 
 PRESETS: dict[PresetName, TrainConfig] = {
@@ -175,7 +205,7 @@ _ANOTHER_VERSION = "; another version of digitjax may have written it: use that 
 def _build(kind: type[_T], values: Any, prefix: str, **nested: Any) -> _T:
     """Makes a dataclass from a dict that must have exactly its fields, each of its type."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{prefix.rstrip('.') or 'the config'} must be an object with fields, found {values!r}")
+        raise ConfigError(f"{prefix.rstrip('.')} must be an object with fields, found {values!r}")
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if name not in nested}
     if missing := hints.keys() - values.keys():
         raise ConfigError(f"missing field {prefix}{min(missing)}{_ANOTHER_VERSION}")

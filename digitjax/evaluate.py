@@ -228,7 +228,7 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
 
     Args:
       recognizer: What reads them.
-      labels_csv: A table with the columns `file` (relative to the table's folder) and `label` (0 to 9).
+      labels_csv: A table with the columns `file` (relative to the table's folder) and `label`, a class's name.
 
     Returns:
       The evaluation of the pictures that could be read, and a line for each that could not.
@@ -236,7 +236,8 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
     Raises:
       DigitjaxError: The table can't be read or has a wrong label, or no picture can be read.
     """
-    rows, pictures, labels, unread = read_labels(labels_csv), [], [], []
+    names = recognizer.class_names
+    rows, pictures, labels, unread = read_labels(labels_csv, names), [], [], []
     for file, label in rows:
         try:
             pictures.append(preprocess_image(labels_csv.parent / file))
@@ -249,11 +250,11 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
     dataset = Dataset(
         np.stack([prediction.canonical for prediction in predictions])[..., None], np.array(labels, np.int32)
     )
-    preds = np.array([NO_DIGIT if prediction.digit is None else prediction.digit for prediction in predictions])
-    probs = np.stack([prediction.probabilities for prediction in predictions])
-    evaluation = _evaluate(
-        recognizer.trained, preds, probs, dataset, dataset_name=labels_csv.stem, class_names=tuple("0123456789")
+    preds = np.array(
+        [NO_DIGIT if prediction.label is None else names.index(prediction.label) for prediction in predictions]
     )
+    probs = np.stack([prediction.probabilities for prediction in predictions])
+    evaluation = _evaluate(recognizer.trained, preds, probs, dataset, dataset_name=labels_csv.stem, class_names=names)
     return evaluation, unread
 
 
@@ -278,8 +279,8 @@ def _evaluate(
     return Evaluation(report, dataset.images[..., 0], dataset.labels, preds, probs.max(-1))
 
 
-def read_labels(labels_csv: Path) -> list[tuple[str, int]]:
-    """Reads a table of pictures with the columns `file` and `label`; others are left alone.
+def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[str, int]]:
+    """Reads a table of pictures with the columns `file` and `label`, a class's name; others are left alone.
 
     Raises:
       DigitjaxError: It can't be read, lacks a column or has a wrong label; the message names the line.
@@ -295,11 +296,12 @@ def read_labels(labels_csv: Path) -> list[tuple[str, int]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DigitjaxError(f"{labels_csv}: can't be read: {error}") from None
     for line, _, label in rows:
-        if label.strip() not in tuple("0123456789"):
-            raise DigitjaxError(f"{labels_csv}, line {line}: label must be a digit from 0 to 9, found {label!r}")
+        if label.strip() not in class_names:
+            known = ", ".join(class_names)
+            raise DigitjaxError(f"{labels_csv}, line {line}: label must be one of {known}, found {label!r}")
     if not rows:
         raise DigitjaxError(f"{labels_csv}: names no pictures")
-    return [(file, int(label)) for _, file, label in rows]
+    return [(file, class_names.index(label.strip())) for _, file, label in rows]
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> None:

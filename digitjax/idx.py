@@ -65,15 +65,16 @@ class IdxFiles:
     images: str
     labels: str
     num_examples: int
-    images_md5: str
-    labels_md5: str
+    images_md5: str | None = None  # of the content, uncompressed; None: it isn't published
+    labels_md5: str | None = None
 
-    def read(self, paths: dict[str, Path], num_classes: int) -> Dataset:
+    def read(self, paths: dict[str, Path], num_classes: int, first_label: int = 0) -> Dataset:
         """Reads and checks both files.
 
         Args:
           paths: Where each file lies, by its published name.
-          num_classes: Labels must be below it.
+          num_classes: How many labels there are.
+          first_label: The first of them in the files; it becomes 0.
 
         Raises:
           DatasetError: A wrong magic number, size, count, label or checksum.
@@ -85,14 +86,16 @@ class IdxFiles:
         for path, values in ((images_path, images), (labels_path, labels)):
             if len(values) != self.num_examples:
                 raise DatasetError(f"{path}: expected {self.num_examples} examples, found {len(values)}")
-        if (wrong := np.flatnonzero(labels >= num_classes)).size:
+        last_label = first_label + num_classes - 1
+        if (wrong := np.flatnonzero((labels < first_label) | (labels > last_label))).size:
             raise DatasetError(
-                f"{labels_path}: expected labels from 0 to {num_classes - 1}, found {labels[wrong[0]]} at {wrong[0]}"
+                f"{labels_path}: expected labels from {first_label} to {last_label}, "
+                f"found {labels[wrong[0]]} at {wrong[0]}"
             )
         for path, values, md5 in ((images_path, images, self.images_md5), (labels_path, labels, self.labels_md5)):
-            if (found := _idx_md5(values)) != md5:
+            if md5 and (found := _idx_md5(values)) != md5:
                 raise DatasetError(f"{path}: expected content with MD5 {md5}, found {found}: the file was changed")
-        return Dataset(images[..., None], labels.astype(np.int32))
+        return Dataset(images[..., None], labels.astype(np.int32) - first_label)
 
 
 def _idx_md5(values: NDArray[np.uint8]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from digitjax import layers, sharding
-from digitjax.config import LossName, ModelName, TrainConfig
+from digitjax.config import LossName, TrainConfig
 
 Variables = dict[str, Any]
 """Flax variables: {"params": ..., and "batch_stats": ... where the network has batch normalisation}."""
@@ -123,13 +123,10 @@ class VGG(nn.Module):
         return nn.Dense(self.num_classes)(x)
 
 
-def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: int = 10) -> nn.Module:
-    """Returns the network that `name` stands for, without weights.
-
-    Raises:
-      ValueError: There is no such network.
-    """
-    match name:
+def create_model(config: TrainConfig) -> nn.Module:
+    """Returns the network that a config asks for, without weights."""
+    dropout_rate, num_classes = config.dropout_rate, len(config.class_names)
+    match config.model:
         case "default":
             # Large first kernels see a whole stroke; past this width MNIST gains from depth, not from more channels.
             return CNN((32, 64, 64), (5, 3, 3), num_pools=2, dense_features=128, num_classes=num_classes)
@@ -143,7 +140,6 @@ def create_model(name: ModelName, *, dropout_rate: float = 0.25, num_classes: in
             return DropoutCNN(dropout_rate=dropout_rate, num_classes=num_classes)
         case "vgg":
             return VGG(dropout_rate=dropout_rate, num_classes=num_classes)
-    raise ValueError(f"model must be one of {get_args(ModelName)}, found {name!r}")
 
 
 @partial(jax.jit, static_argnames="network")  # operation by operation it takes four seconds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -61,7 +62,8 @@ def save_confusion_matrix(path: Path, report: "Report") -> None:
     matrix = np.array(report.confusion_matrix)
     n = len(matrix)
     mistakes = np.where(np.eye(n, dtype=bool), 0, matrix)
-    figure = Figure(figsize=(6.4, 6), layout="constrained")
+    size = max(6.4, 0.3 * n)
+    figure = Figure(figsize=(size, size - 0.4), layout="constrained")
     axes = figure.subplots()
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(int(mistakes.max()), 1) * 1.4)
     for row in range(n):
@@ -69,12 +71,12 @@ def save_confusion_matrix(path: Path, report: "Report") -> None:
             if count := matrix[row, column]:
                 on_diagonal = row == column
                 axes.text(
-                    column, row, f"{count}", ha="center", va="center", fontsize=9,
+                    column, row, f"{count}", ha="center", va="center", fontsize=9 if n <= 10 else 7,
                     color=GRAY if on_diagonal else "black", weight="normal" if on_diagonal else "bold",
                 )  # fmt: skip
     names = list(report.per_class)
-    axes.set_xticks(range(n), names)
-    axes.set_yticks(range(n), names)
+    _name_ticks(axes.xaxis, names)
+    _name_ticks(axes.yaxis, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(
@@ -122,7 +124,7 @@ class Shown(NamedTuple):
     saliency: NDArray[np.float32]  # [28, 28], above 0 what speaks for the digit, below 0 what speaks against it
 
 
-def save_predictions(path: Path, shown: Sequence[Shown]) -> None:
+def save_predictions(path: Path, shown: Sequence[Shown], class_names: Sequence[str]) -> None:
     """Draws a row a picture: the picture with the box of its ink, what the model saw, which ink decided, the answer."""
     figure = Figure(figsize=(9.5, 2.4 * max(len(shown), 1)), layout="constrained")
     grid = figure.subplots(max(len(shown), 1), 4, squeeze=False, width_ratios=(1, 1, 1, 1.6))
@@ -147,11 +149,11 @@ def save_predictions(path: Path, shown: Sequence[Shown]) -> None:
         saliency_axes.set_title("for (orange) and against (blue)", fontsize=9)
         for axes in (picture_axes, canonical_axes, saliency_axes):
             axes.axis("off")
-        bars = [ORANGE if digit == prediction.digit else BLUE for digit in range(10)]
-        bars_axes.bar(range(10), prediction.probabilities, color=bars)
-        bars_axes.set_xticks(range(10))
+        bars = [ORANGE if name == prediction.label else BLUE for name in class_names]
+        bars_axes.bar(range(len(class_names)), prediction.probabilities, color=bars)
+        _name_ticks(bars_axes.xaxis, class_names)
         bars_axes.set_ylim(0, 1)
-        answer = f"{prediction.digit} ({prediction.confidence:.1%})" if prediction.reason is None else prediction.reason
+        answer = f"{prediction.label} ({prediction.confidence:.1%})" if prediction.reason is None else prediction.reason
         bars_axes.set_title(answer, fontsize=11, weight="bold")
     figure.savefig(path, dpi=120)
 
@@ -168,6 +170,12 @@ def _save_sheet(path: Path, images: NDArray[Any], captions: Sequence[str], title
         _draw_digit(axes, image)
         axes.set_title(caption, fontsize=7.5)
     figure.savefig(path, dpi=120)
+
+
+def _name_ticks(axis: Axis, names: Sequence[str]) -> None:
+    """Writes a name at each place; long ones stand upright below an axis."""
+    is_crowded = isinstance(axis, XAxis) and (len(names) > 26 or max(map(len, names)) > 2)
+    axis.set_ticks(range(len(names)), names, rotation="vertical" if is_crowded else "horizontal")
 
 
 def _draw_digit(axes: Axes, image: NDArray[Any]) -> None:

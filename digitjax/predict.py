@@ -27,7 +27,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from digitjax import checkpoint, cli, model
-from digitjax.config import DigitjaxError
+from digitjax.config import DIGITS, DigitjaxError
 from digitjax.picture import FORMATS, load_picture
 from digitjax.preprocess import WORK_SIZE, ImageError, ImageSource, PreprocessedImage, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
@@ -39,25 +39,31 @@ Reason = Literal["blank", "not a digit"]
 class Prediction:
     """What a picture was read as."""
 
-    digit: int | None
-    """0 to 9; None where there is no digit, see `reason`."""
+    label: str | None
+    """The name of the class, such as "7"; None where there is no digit, see `reason`."""
     reason: Reason | None
-    """Why `digit` is None: `blank`, no ink; `not a digit`, ink that is something else. None where there is a digit."""
+    """Why `label` is None: `blank`, no ink; `not a digit`, ink that is something else. None where there is a digit."""
     confidence: float
-    """The probability of `digit`, 0 to 1; 0 where that is None."""
+    """The probability of `label`, 0 to 1; 0 where that is None."""
     is_digit_score: float
     """How likely the picture holds one digit, and not something else, 0 to 1; 0 where it is blank."""
-    probabilities: Float32[np.ndarray, "10"]
-    """One for each digit, given that it is one; all alike where there is no ink."""
+    probabilities: Float32[np.ndarray, "classes"]
+    """One for each class, given that it is one; all alike where there is no ink."""
     box: tuple[int, int, int, int] | None
     """Where the ink is: left, top, right, bottom in the picture's pixels, the last two exclusive; None for no ink."""
     canonical: UInt8[np.ndarray, "28 28"]
     """What the model saw: light ink on a dark ground, drawn as MNIST draws."""
 
+    @property
+    def digit(self) -> int | None:
+        """0 to 9; None where there is no digit, and where a model of other classes read something else."""
+        return int(self.label) if self.label in DIGITS else None
+
     def to_dict(self) -> dict[str, Any]:
         """Returns all but the image, ready for JSON."""
         return {
             "digit": self.digit,
+            "label": self.label,
             "reason": self.reason,
             "confidence": round(self.confidence, 6),
             "is_digit_score": round(self.is_digit_score, 6),
@@ -76,7 +82,7 @@ class Reading:
     @property
     def text(self) -> str:
         """The digits, one line a row."""
-        return "\n".join("".join(str(prediction.digit) for prediction in line) for line in self.lines)
+        return "\n".join("".join(prediction.label or "" for prediction in line) for line in self.lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns text and digits, ready for JSON; each digit names its line, counted from 0."""
@@ -103,6 +109,11 @@ class Recognizer:
         """
         trained = checkpoint.load_model(Path(path) if path is not None else checkpoint.default_checkpoint())
         return cls(trained, trained.calibration.threshold)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What a picture may be read as."""
+        return self.trained.config.class_names
 
     def predict_digit(self, image: ImageSource) -> Prediction:
         """Reads the one digit of a picture.
@@ -135,9 +146,9 @@ class Recognizer:
         lines = []
         for row in rows:
             row_predictions = [next(predictions) for _ in row.candidates]
-            scores = [_score(c, p) for c, p in zip(row.candidates, row_predictions, strict=True)]
+            scores = [self._score(c, p) for c, p in zip(row.candidates, row_predictions, strict=True)]
             chosen = [(row.candidates[i], row_predictions[i]) for i in choose_candidates(row, scores)]
-            line = tuple(prediction for _, prediction in chosen if prediction.digit is not None)
+            line = tuple(prediction for _, prediction in chosen if prediction.label is not None)
             if line and (self.threshold == 0 or _sum_log_odds(chosen) >= 0):
                 lines.append(line)
         return Reading(tuple(lines))
@@ -153,7 +164,29 @@ class Recognizer:
         logits = model.compute_logits(self.trained.network, self.trained.variables, canonical, tta=self.tta)
         scores = model.is_digit_scores(logits, self.trained.config)
         probs = model.probs_from_logits(logits, self.trained.config.loss, self.trained.calibration.temperature)
-        return [_to_prediction(*answer, threshold) for answer in zip(images, probs, scores, strict=True)]
+        return [self._to_prediction(*answer, threshold) for answer in zip(images, probs, scores, strict=True)]
+
+    def _to_prediction(
+        self,
+        image: PreprocessedImage,
+        probs: Float32[np.ndarray, "classes"],
+        is_digit_score: np.float32,
+        threshold: float,
+    ) -> Prediction:
+        if image.box is None:
+            return Prediction(None, "blank", 0.0, 0.0, np.full_like(probs, 1 / len(probs)), None, image.canonical)
+        score, i = float(is_digit_score), int(probs.argmax())
+        if score < threshold:
+            return Prediction(None, "not a digit", 0.0, score, probs, image.box, image.canonical)
+        return Prediction(self.class_names[i], None, float(probs[i]), score, probs, image.box, image.canonical)
+
+    def _score(self, candidate: Candidate, prediction: Prediction) -> float:
+        """How well a candidate reads as one digit: the log-probability of its cuts, of its looks and of its shape."""
+        probs, is_digit = prediction.probabilities, prediction.is_digit_score
+        mean, deviation = LOG_ASPECTS.get(self.class_names[int(probs.argmax())], ANY_LOG_ASPECT)
+        excess = (np.log(candidate.aspect) - mean) / deviation
+        shape = -0.5 * (excess / (WIDE_TOLERANCE if excess > 0 else NARROW_TOLERANCE)) ** 2
+        return candidate.log_prior + float(np.log(max(probs.max() * is_digit, 1e-6)) + max(shape, -8.0))
 
     def explain(self, prediction: Prediction) -> Float32[np.ndarray, "28 28"]:
         """Says which ink decided: by how much each pixel of `canonical` made the likeliest digit likelier.
@@ -168,17 +201,6 @@ class Recognizer:
             np.int32(prediction.probabilities.argmax()),
         )
         return np.asarray(saliency)[..., 0]
-
-
-def _to_prediction(
-    image: PreprocessedImage, probs: Float32[np.ndarray, "10"], is_digit_score: np.float32, threshold: float
-) -> Prediction:
-    if image.box is None:
-        return Prediction(None, "blank", 0.0, 0.0, np.full_like(probs, 1 / len(probs)), None, image.canonical)
-    score, digit = float(is_digit_score), int(probs.argmax())
-    if score < threshold:
-        return Prediction(None, "not a digit", 0.0, score, probs, image.box, image.canonical)
-    return Prediction(digit, None, float(probs[digit]), score, probs, image.box, image.canonical)
 
 
 # In a row each piece is a digit or none by itself only where its score is very low: cuts leave traces, and the
@@ -199,23 +221,15 @@ def _sum_log_odds(pieces: Sequence[tuple[Candidate, Prediction]]) -> float:
 
 
 # The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.
-LOG_ASPECTS = (
-    (-0.11, 0.20), (-0.94, 0.45), (-0.07, 0.22), (-0.24, 0.21), (-0.24, 0.21),
-    (-0.07, 0.26), (-0.33, 0.22), (-0.27, 0.21), (-0.28, 0.22), (-0.40, 0.20),
-)  # fmt: skip
+LOG_ASPECTS = {
+    "0": (-0.11, 0.20), "1": (-0.94, 0.45), "2": (-0.07, 0.22), "3": (-0.24, 0.21), "4": (-0.24, 0.21),
+    "5": (-0.07, 0.26), "6": (-0.33, 0.22), "7": (-0.27, 0.21), "8": (-0.28, 0.22), "9": (-0.40, 0.20),
+}  # fmt: skip
+ANY_LOG_ASPECT = (-0.2, 0.4)  # of what is no digit, roughly
 
 # Other people write narrower than MNIST's did; what is wider is likely more than one digit. Chosen by
 # `benchmarks/composed.py --fit`.
 NARROW_TOLERANCE, WIDE_TOLERANCE = 2.0, 1.0
-
-
-def _score(candidate: Candidate, prediction: Prediction) -> float:
-    """How well a candidate reads as one digit: the log-probability of its cuts, of its looks and of its shape."""
-    probs, is_digit = prediction.probabilities, prediction.is_digit_score
-    mean, deviation = LOG_ASPECTS[int(probs.argmax())]
-    excess = (np.log(candidate.aspect) - mean) / deviation
-    shape = -0.5 * (excess / (WIDE_TOLERANCE if excess > 0 else NARROW_TOLERANCE)) ** 2
-    return candidate.log_prior + float(np.log(max(probs.max() * is_digit, 1e-6)) + max(shape, -8.0))
 
 
 @functools.cache
@@ -280,9 +294,11 @@ def predict(args: PredictArguments) -> int:
         raise DigitjaxError("--read goes with --format text or json, and without --show")
     recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
     predict_chunk = _read_chunk if args.read else _predict_chunk
-    write = {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format]
+    write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
+    writers: dict[str, Callable[[str, Result], None]] = {"text": _write_text, "json": _write_json, "csv": write_csv}
+    write = writers[args.format]
     if args.format == "csv":
-        csv.writer(sys.stdout).writerow(CSV_COLUMNS)
+        csv.writer(sys.stdout).writerow(csv_columns(recognizer.class_names))
     num_failed, shown = 0, list[tuple[str, ImageSource, Prediction]]()
     inputs = _expand(args.paths)
     while chunk := list(itertools.islice(inputs, CHUNK)):
@@ -297,7 +313,7 @@ def predict(args: PredictArguments) -> int:
         rows = [
             plots.Shown(name, load_picture(source, WORK_SIZE), p, recognizer.explain(p)) for name, source, p in shown
         ]
-        plots.save_predictions(args.show, rows)
+        plots.save_predictions(args.show, rows, recognizer.class_names)
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
 
 
@@ -339,10 +355,10 @@ def _write_text(name: str, result: Result) -> None:
         print(result if name != STDIN else f"standard input: {result}", file=sys.stderr)
     elif isinstance(result, Reading):
         print(result.text)
-    elif result.digit is None:
+    elif result.label is None:
         print(f"{name}: no digit ({result.reason})")
     else:
-        print(f"{name}: {result.digit} ({result.confidence:.1%})")
+        print(f"{name}: {result.label} ({result.confidence:.1%})")
 
 
 def _write_json(name: str, result: Result) -> None:
@@ -350,16 +366,17 @@ def _write_json(name: str, result: Result) -> None:
     print(json.dumps({"file": name, **fields}, ensure_ascii=False))
 
 
-CSV_COLUMNS = (
-    "file", "digit", "reason", "confidence", "is_digit_score", *(f"p{digit}" for digit in range(10)),
-    "left", "top", "right", "bottom", "error",
-)  # fmt: skip
+def csv_columns(class_names: Sequence[str]) -> list[str]:
+    """Returns the names of a table's columns."""
+    probabilities = [f"p{name}" for name in class_names]
+    answer = ["digit", "label", "reason", "confidence", "is_digit_score"]
+    return ["file", *answer, *probabilities, "left", "top", "right", "bottom", "error"]
 
 
-def to_csv_row(name: str, result: Prediction | ImageError) -> list[Any]:
-    """Returns the fields that `CSV_COLUMNS` names."""
+def to_csv_row(name: str, result: Prediction | ImageError, class_names: Sequence[str]) -> list[Any]:
+    """Returns the fields that `csv_columns` names."""
     if isinstance(result, ImageError):
-        return [name, *[""] * (len(CSV_COLUMNS) - 2), str(result)]
+        return [name, *[""] * (len(csv_columns(class_names)) - 2), str(result)]
     fields = result.to_dict()
     box = fields.pop("box") or [""] * 4
     row = [name, *fields.pop("probabilities"), *box, ""]
@@ -367,8 +384,8 @@ def to_csv_row(name: str, result: Prediction | ImageError) -> list[Any]:
     return row
 
 
-def _write_csv(name: str, result: Result) -> None:
-    csv.writer(sys.stdout).writerow(to_csv_row(name, cast("Prediction | ImageError", result)))
+def _write_csv(name: str, result: Result, class_names: Sequence[str]) -> None:
+    csv.writer(sys.stdout).writerow(to_csv_row(name, cast("Prediction | ImageError", result), class_names))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
 from digitjax.checkpoint import RunCheckpoints
-from digitjax.config import PRESETS, DigitjaxError, PresetName, TrainConfig
+from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.history import HistoryWriter, Record, import_summary_writer
 from digitjax.idx import Dataset
 from digitjax.model import Variables
@@ -70,7 +70,7 @@ class DeviceData(NamedTuple):
 @partial(jax.jit, static_argnames=("config", "num_steps"))  # in one piece, compiling takes a third of the time
 def create_state(config: TrainConfig, num_steps: int) -> TrainState:
     """Returns the state before the first step of a run of `num_steps`."""
-    variables = model.init_variables(_create_network(config), _derive_keys(config.seed).init)
+    variables = model.init_variables(model.create_model(config), _derive_keys(config.seed).init)
     params = variables["params"]
     return TrainState(
         step=jnp.int32(0),
@@ -136,10 +136,6 @@ def _derive_keys(seed: int) -> _Keys:
 
 def _create_plateau(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
     return optax.contrib.reduce_on_plateau(factor=0.5, patience=max(config.plateau_epochs, 1))
-
-
-def _create_network(config: TrainConfig) -> Any:
-    return model.create_model(config.model, dropout_rate=config.dropout_rate)
 
 
 def _zero_metrics() -> Metrics:
@@ -218,7 +214,7 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
       config: The run's config.
       num_steps: Steps of the whole run, for the schedule.
     """
-    network, tx = _create_network(config), create_optimizer(config, num_steps)
+    network, tx = model.create_model(config), create_optimizer(config, num_steps)
     steps_per_epoch, batch_size = train.order.shape
     indices = sharding.divide(train.order[state.step % steps_per_epoch])
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(_derive_keys(config.seed).step, state.step))
@@ -376,7 +372,7 @@ def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoint
 
 def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> dict[str, float]:
     """Returns loss (without smoothing) and accuracy over all validation images."""
-    logits = model.compute_logits(_create_network(config), variables, validation.images)
+    logits = model.compute_logits(model.create_model(config), variables, validation.images)
     losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
     return {
         "validation_loss": float(losses.mean()),
@@ -497,8 +493,15 @@ def _choose_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
     if args.resume and args.out:
         config = _resumed_config(args.out, config)
     splits = data.load_splits(config.dataset, args.data_dir, args.idx_dir)
-    config = dataclasses.replace(config, dataset=splits.name)
-    out = args.out or Path("checkpoints") / f"{config.dataset}-{config.model}"
+    config = dataclasses.replace(config, dataset=splits.name, class_names=splits.class_names)
+    if splits.class_names != DIGITS:
+        config = dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
+    data_name = (
+        Path(config.dataset.removeprefix(FOLDER_PREFIX)).name
+        if config.dataset.startswith(FOLDER_PREFIX)
+        else config.dataset.replace("/", "-")
+    )
+    out = args.out or Path("checkpoints") / f"{data_name}-{config.model}"
     return _resumed_config(out, config) if args.resume else config, splits, out
 
 

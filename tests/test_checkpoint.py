@@ -29,7 +29,7 @@ def copy(run, tmp_path):
 
 
 def test_a_model_comes_back(tmp_path):
-    network = model.create_model("cnn-16-8")
+    network = model.create_model(TrainConfig(model="cnn-16-8"))
     variables = model.init_variables(network, jax.random.key(3))
     config = TrainConfig(model="cnn-16-8")
     checkpoint.save_config(tmp_path, config)
@@ -70,7 +70,9 @@ def test_a_run_that_goes_on_has_no_calibration(copy):
 
 def test_weights_name_no_folder_of_this_machine(tmp_path):
     checkpoint.save_config(tmp_path, CONFIG)
-    checkpoint.save_weights(tmp_path, model.init_variables(model.create_model("mlp"), jax.random.key(0)))
+    checkpoint.save_weights(
+        tmp_path, model.init_variables(model.create_model(TrainConfig(model="mlp")), jax.random.key(0))
+    )
     for folder in (tmp_path, checkpoint.default_checkpoint()):
         for path in folder.rglob("*"):
             if path.is_file():
@@ -80,7 +82,7 @@ def test_weights_name_no_folder_of_this_machine(tmp_path):
 
 
 def test_saving_again_replaces(tmp_path):
-    network = model.create_model("mlp")
+    network = model.create_model(TrainConfig(model="mlp"))
     checkpoint.save_config(tmp_path, CONFIG)
     for seed in (0, 1):
         checkpoint.save_weights(tmp_path, model.init_variables(network, jax.random.key(seed)))
@@ -93,7 +95,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from digitjax import checkpoint, config, model
 assert len(jax.devices()) == 4
 mesh = jax.make_mesh((4,), ("device",))
-variables = model.init_variables(model.create_model("mlp"), jax.random.key(5))
+variables = model.init_variables(model.create_model(config.TrainConfig(model="mlp")), jax.random.key(5))
 def place(leaf):  # each device holds a quarter of the rows, where they divide
     return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec("device" if leaf.shape[0] % 4 == 0 else None)))
 checkpoint.save_config(pathlib.Path(sys.argv[1]), config.TrainConfig(model="mlp"))
@@ -112,7 +114,7 @@ FOUR_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
 def test_what_four_devices_save_one_restores(tmp_path, python):
     result = python("-c", SAVE_ON_FOUR_DEVICES, str(tmp_path), **FOUR_DEVICES)
     assert result.returncode == 0, result.stderr.decode()
-    expected = model.init_variables(model.create_model("mlp"), jax.random.key(5))
+    expected = model.init_variables(model.create_model(TrainConfig(model="mlp")), jax.random.key(5))
     assert_same_trees(checkpoint.load_model(tmp_path).variables, expected)
 
 
@@ -257,7 +259,7 @@ def test_on_a_full_disk_earlier_states_stay(tmp_path, full_disk):
 
 @storage_gives_up
 def test_on_a_full_disk_earlier_weights_stay(tmp_path, full_disk):
-    network = model.create_model("mlp")
+    network = model.create_model(TrainConfig(model="mlp"))
     first, second = (model.init_variables(network, jax.random.key(seed)) for seed in (0, 1))
     checkpoint.save_config(tmp_path, CONFIG)
     checkpoint.save_weights(tmp_path, first)
@@ -353,7 +355,7 @@ def test_a_model_of_another_version_names_the_field(copy, kind, change):
 
 def test_weights_of_another_shape_are_refused(tmp_path):
     checkpoint.save_config(tmp_path, TrainConfig(model="default"))
-    variables = model.init_variables(model.create_model("cnn-32-64-64"), jax.random.key(0))
+    variables = model.init_variables(model.create_model(TrainConfig(model="cnn-32-64-64")), jax.random.key(0))
     checkpoint.save_weights(tmp_path, variables)
     message = r"Conv_0/kernel must be float32\[5, 5, 1, 32\], found float32\[3, 3, 1, 32\]"
     with pytest.raises(CheckpointError, match=message):

@@ -175,7 +175,7 @@ def make_prediction(**changes):
     canonical = np.zeros((28, 28), np.uint8)
     canonical[4:24, 14] = 255
     fields = {
-        "digit": 4,
+        "label": "4",
         "reason": None,
         "confidence": 0.91,
         "is_digit_score": 0.99,
@@ -212,7 +212,7 @@ def test_a_digit_shows_ten_bars_and_what_the_model_saw():
     ("reason", "box", "word", "shown"), [("blank", None, "no ink", False), ("not a digit", (1, 2, 3, 4), "digit", True)]
 )
 def test_no_digit_shows_why_and_no_bars(reason, box, word, shown):
-    prediction = make_prediction(digit=None, reason=reason, confidence=0.0, box=box)
+    prediction = make_prediction(label=None, reason=reason, confidence=0.0, box=box)
     view = load_demo("views").view_prediction(prediction, None)
     assert word in view["comment"]
     assert "bars" not in view
@@ -220,7 +220,7 @@ def test_no_digit_shows_why_and_no_bars(reason, box, word, shown):
 
 
 def test_boxes_lie_in_the_pictures_own_pixels():
-    reading = Reading(((make_prediction(), make_prediction(digit=2, box=(50, 3, 70, 43))),))
+    reading = Reading(((make_prediction(), make_prediction(label="2", box=(50, 3, 70, 43))),))
     picture = Picture(np.full((30, 40), 200, np.float32), 400, 300)  # shown at a tenth of its size
     view = load_demo("views").view_reading(reading, picture)
     assert (view["width"], view["height"]) == (400, 300)

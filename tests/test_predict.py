@@ -231,7 +231,7 @@ def test_text(picture, capsys):
 def test_json(picture, capsys, recognizer):
     status, (line,) = run_json(capsys, picture)
     assert status == 0
-    assert list(line) == ["file", "digit", "reason", "confidence", "is_digit_score", "probabilities", "box"]
+    assert list(line) == ["file", "digit", "label", "reason", "confidence", "is_digit_score", "probabilities", "box"]
     assert line["reason"] is None
     assert line["file"] == str(picture)
     assert line["digit"] == 7

@@ -41,7 +41,7 @@ def compute_figures():
             losses.append(float(state.metrics.loss))
         figures[f"losses of {name}"] = losses
     figures["rows a device"] = batches.images.addressable_shards[0].data.shape[0]
-    network = model.create_model("cnn-16-8")
+    network = model.create_model(TrainConfig(model="cnn-16-8"))
     variables = sharding.replicate(model.init_variables(network, jax.random.key(0)))
     for n in (1, 5, 150):
         figures[f"logits {n}"] = model.compute_logits(network, variables, digits.test.images[:n]).tolist()

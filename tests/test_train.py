@@ -124,7 +124,7 @@ def test_a_step_is_optax_on_the_mean_gradient(digits):
     after = train.train_step(
         train.create_state(config, 10), on_device(digits.train, order), config=config, num_steps=10
     )
-    network = train._create_network(config)
+    network = model.create_model(config)
 
     def mean_loss(params):
         logits = network.apply({"params": params}, jnp.asarray(digits.train.images[:8]), train=False)
