@@ -120,7 +120,7 @@ def save_weights(folder: Path, variables: Variables) -> None:
     """
     path, fresh = folder.absolute() / WEIGHTS_NAME, folder.absolute() / f"{WEIGHTS_NAME}.new"
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(fresh, jax.device_get(variables), force=True)
     except Exception as error:
         for part in folder.glob(f"{fresh.name}*"):
@@ -133,6 +133,15 @@ def save_weights(folder: Path, variables: Variables) -> None:
     seal_model(folder)
 
 
+def _checkpointer() -> ocp.StandardCheckpointer:
+    """Returns one that waits for no other process: a model is saved and loaded by each alone."""
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
+
+
 def seal_model(folder: Path) -> None:
     """Writes the hashes of a model's files; call it again after you changed one of them by hand."""
     hashes.write_sums(folder, MODEL_NAMES)
@@ -143,31 +152,43 @@ def _explain(error: Exception) -> str:
     return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
 
 
+def check_model(folder: Path) -> TrainConfig:
+    """Returns the config of a trained model whose files are all there and as they were written.
+
+    Raises:
+      CheckpointError: Something is missing or damaged; the message names it.
+    """
+    config = load_config(folder)
+    if not (folder / WEIGHTS_NAME).is_dir():
+        raise CheckpointError(
+            f"{folder}: has no finished weights; go on with: python -m digitjax.train --resume --out {folder}"
+        )
+    if damage := hashes.find_damage(folder, MODEL_NAMES):
+        raise CheckpointError(damage)
+    return config
+
+
 def load_model(folder: Path) -> TrainedModel:
     """Reads the trained model from a run's folder.
 
     Raises:
       CheckpointError: Something is missing, damaged or of another shape than the config says; the message names it.
     """
-    config = load_config(folder)
+    config = check_model(folder)
     path = folder.absolute() / WEIGHTS_NAME
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{folder}: has no finished weights; go on with: python -m digitjax.train --resume --out {folder}"
-        )
-    if damage := hashes.find_damage(folder, MODEL_NAMES):
-        raise CheckpointError(damage)
     network = create_model(config)
     expected = jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             variables = checkpointer.restore(path)
     except Exception as error:
         raise CheckpointError(f"{path}: can't be restored: {_explain(error)}") from error
     if misfit := _find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
     # On the device once and for all: a network is asked again and again.
-    return TrainedModel(config, network, sharding.replicate(variables), _load_calibration(folder))
+    return TrainedModel(
+        config, network, sharding.replicate(variables, sharding.local_mesh()), _load_calibration(folder)
+    )
 
 
 def _find_misfit(expected: Any, found: Any) -> str | None:
@@ -241,13 +262,16 @@ class RunCheckpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(jax.device_get(state)), history=ocp.args.JsonSave({"epochs": history})
+                    state=ocp.args.StandardSave(jax.device_get(state) if jax.process_count() == 1 else state),
+                    history=ocp.args.JsonSave({"epochs": history}),
                 ),
                 metrics=None if validation_loss is None else {"validation_loss": validation_loss},
                 force=True,
             )
             self._manager.wait_until_finished()
-            hashes.write_sums(self._folder / str(step))
+            if sharding.is_first_process():
+                hashes.write_sums(self._folder / str(step))
+            sharding.wait_for_all(f"saved {step}")
         except Exception as error:
             raise CheckpointError(f"{self._folder / str(step)}: can't be written: {_explain(error)}") from error
 

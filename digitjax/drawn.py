@@ -11,7 +11,6 @@ the digits of other people too. So drawn edges are roughened at random, and some
 or are a font's, as the letters are. Digits and others alike are photographed now and then, on paper in uneven light.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -23,7 +22,7 @@ from digitjax.canvas import EXTENT, SIDE, Canvas, center_ink, draw_line, draw_st
 from digitjax.characters import draw_character, draw_letter, draw_print
 from digitjax.config import TrainConfig
 from digitjax.doodles import draw_bars, draw_blots, draw_face, draw_scribble, draw_shape, draw_sign, draw_spiral
-from digitjax.idx import Dataset
+from digitjax.idx import ALL, Dataset, Part
 from digitjax.ink import ink_box
 
 NO_DIGIT = 10
@@ -41,26 +40,24 @@ NUM_COMPARED = 3_000
 MAX_ALIKENESS = 0.93
 
 
-# Roughly how many digits make a block.
-BLOCK = 4_096
-
-
-def add_drawn(digits: Dataset, config: TrainConfig) -> Dataset:
+def add_drawn(digits: Dataset, config: TrainConfig, part: Part = ALL, num_digits: int | None = None) -> Dataset:
     """Returns the digits with 1s and 7s, redrawn digits and images without one, as many as the config says.
 
     Its seed decides all of them; images without a digit are labelled NO_DIGIT. Digits come in blocks, each followed by
     what is drawn of its own digits, so that a part can be had without the rest.
+
+    Args:
+      digits: The digits of a part.
+      config: The shares, and the seed.
+      part: Which part they are.
+      num_digits: How many all parts have together; None: as many as these.
     """
-    bounds = split_blocks(len(digits.labels))
-    blocks = [Dataset(*(array[start:stop] for array in digits)) for start, stop in itertools.pairwise(bounds)]
-    drawn = [_add_drawn(block, config, np.random.default_rng((config.seed, i))) for i, block in enumerate(blocks)]
+    blocks = part.blocks(len(digits.labels) if num_digits is None else num_digits)
+    drawn = [Dataset(digits.images[:0], digits.labels[:0])]
+    for i, start, stop in blocks:
+        block = Dataset(*(array[start - blocks[0][1] : stop - blocks[0][1]] for array in digits))
+        drawn.append(_add_drawn(block, config, np.random.default_rng((config.seed, i))))
     return Dataset(*(np.concatenate(arrays) for arrays in zip(*drawn, strict=True)))
-
-
-def split_blocks(num_digits: int) -> list[int]:
-    """Returns where blocks begin, and the last one's end: all are of one size, but for one digit."""
-    num_blocks = max(round(num_digits / BLOCK), 1)
-    return [i * num_digits // num_blocks for i in range(num_blocks + 1)]
 
 
 def _add_drawn(digits: Dataset, config: TrainConfig, rng: np.random.Generator) -> Dataset:

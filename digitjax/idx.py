@@ -26,6 +26,30 @@ class Dataset(NamedTuple):
     labels: Int32[np.ndarray, "n"]  # class indices
 
 
+# Roughly how many training images make a block, the unit that is divided among processes.
+BLOCK = 4_096
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of several equal parts of the training images."""
+
+    index: int = 0  # from 0
+    count: int = 1
+
+    def blocks(self, n: int) -> list[tuple[int, int, int]]:
+        """Returns number, start and stop of each block of this part, of `n` images in all.
+
+        Blocks are of one size, but for one image, and the same however many parts there are.
+        """
+        num_blocks = max(round(n / BLOCK), 1)
+        first, last = (i * num_blocks // self.count for i in (self.index, self.index + 1))
+        return [(i, i * n // num_blocks, (i + 1) * n // num_blocks) for i in range(first, last)]
+
+
+ALL = Part()
+
+
 def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
     """Reads an IDX file of unsigned bytes, gzipped or not.
 

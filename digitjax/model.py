@@ -226,7 +226,7 @@ def compute_logits(
     """Returns the logits of any number of images, on the host, in their order.
 
     One image goes alone, more in batches of one size, the last of them padded: so few sizes are compiled, and no image
-    is left out. Each batch is divided among the devices.
+    is left out. Each batch is divided among this process's devices.
 
     Args:
       model: The network.
@@ -239,12 +239,13 @@ def compute_logits(
         padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
         moved = [padded[:, 1 - down : 29 - down, 1 - right : 29 - right] for down, right in SHIFTS]
         return np.mean([compute_logits(model, variables, each) for each in moved], axis=0)
+    mesh = sharding.local_mesh()
     few, many = CPU_BATCHES if layers.on_cpu() else (ACCELERATOR_BATCH, ACCELERATOR_BATCH)
-    batch_size = 1 if len(images) == 1 else sharding.round_up(few if len(images) < many else many)
+    batch_size = 1 if len(images) == 1 else sharding.round_up(few if len(images) < many else many, mesh)
     batches = []
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]
         padding = ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
         batch = np.pad(batch, padding)
-        batches.append(apply_model(model, variables, batch if batch_size == 1 else sharding.split_rows(batch)))
+        batches.append(apply_model(model, variables, batch if batch_size == 1 else sharding.split_rows(batch, mesh)))
     return np.concatenate(jax.device_get(batches))[: len(images)]

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import math
+import os
 import signal
 import sys
 import threading
@@ -298,29 +299,32 @@ def fit(
       TrainingError: The loss is no finite number any more; the states before it are kept.
       CheckpointError: A state can't be written, or none of those in `out` can be restored.
     """
-    train = drawn.add_drawn(splits.train, config)
-    n = len(train.labels)
+    # In many processes each has read a part of the images, and draws its part of those that are drawn.
+    num_digits = int(sharding.gather_counts(len(splits.train.labels)).sum())
+    train = drawn.add_drawn(splits.train, config, sharding.process_part(), num_digits)
+    counts = sharding.gather_counts(len(train.labels))
+    n = int(counts.sum())
     steps_per_epoch = math.ceil(n / config.batch_size)
     num_steps = config.epochs * steps_per_epoch
-    images, labels = sharding.split_rows(train.images), sharding.split_rows(train.labels)
-    state, history = sharding.replicate(create_state(config, num_steps)), list[Record]()
+    steps_between_stops = 1 if jax.process_count() == 1 else 20  # to ask the others costs a moment
+    images, labels = sharding.join_rows(train.images, counts), sharding.join_rows(train.labels, counts)
+    state, history = _replicate(create_state(config, num_steps)), list[Record]()
     with (
-        HistoryWriter(out, tensorboard=tensorboard) as writer,
+        HistoryWriter(out, tensorboard=tensorboard and sharding.is_first_process()) as writer,
         RunCheckpoints(out) as checkpoints,
         _catch_signals() as stop,
         Progress(num_steps, config, show_progress) as progress,
     ):
         if checkpoints.latest_step() is not None:
             restored, history = checkpoints.restore(state)
-            state = sharding.replicate(restored)
+            state = _replicate(restored)
         step = progress.start(int(state.step))
         while step < num_steps and not _should_stop_early(config, history):
             epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
-            order = sharding.replicate(
-                draw_order(config.seed, epoch, n=n, steps=steps_per_epoch, batch_size=config.batch_size)
-            )
+            order = draw_order(config.seed, epoch, n=n, steps=steps_per_epoch, batch_size=config.batch_size)
+            order = _replicate(sharding.locate_rows(np.asarray(order), counts))
             last_step = (epoch + 1) * steps_per_epoch
-            while step < last_step and not stop.is_set():
+            while step < last_step and not (step % steps_between_stops == 0 and _is_stopping(stop)):
                 state = train_step(state, DeviceData(images, labels, order), config=config, num_steps=num_steps)
                 step += 1
                 progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
@@ -331,28 +335,31 @@ def fit(
 
             metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
             seconds = time.perf_counter() - begin
+            loss, accuracy = _validate(config, state.average, splits.validation)
             record = {
                 "epoch": epoch + 1,
                 "step": step,
                 "loss": float(metrics.loss) / steps_per_epoch,
                 "accuracy": float(metrics.num_correct / metrics.num_examples),
-                **_validate(config, state.average, splits.validation),
-                "learning_rate": float(create_schedule(config, num_steps)(step - 1) * state.plateau.scale),
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "learning_rate": float(create_schedule(config, num_steps)(step - 1)) * float(state.plateau.scale),
                 "seconds": round(seconds, 3),
                 "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
             }
             _require_finite(record["loss"] + record["validation_loss"], metrics, checkpoints)
             history.append(record)
-            state = state._replace(metrics=_zero_metrics())
+            state = state._replace(metrics=_replicate(_zero_metrics()))
             if config.plateau_epochs:
                 _, plateau = _create_plateau(config).update(
                     state.params, state.plateau, value=record["validation_loss"]
                 )
-                state = state._replace(plateau=plateau)
+                state = state._replace(plateau=_replicate(plateau))
             checkpoints.save(step, state, history, validation_loss=record["validation_loss"])
-            writer.write(history)
+            if sharding.is_first_process():
+                writer.write(history)
             progress.report(record)
-            if stop.is_set() and step < num_steps:
+            if _is_stopping(stop) and step < num_steps:
                 return Fit(state.average, history, interrupted=True)
         if config.early_stopping_epochs:
             best = min(history, key=lambda record: record["validation_loss"])
@@ -370,14 +377,24 @@ def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoint
         )
 
 
-def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> dict[str, float]:
-    """Returns loss (without smoothing) and accuracy over all validation images."""
+def _replicate(tree: Any) -> Any:
+    """Puts a copy of what this process computed, as all others did, on every device."""
+    return sharding.replicate(jax.device_get(tree), sharding.global_mesh())
+
+
+def _is_stopping(stop: threading.Event) -> bool:
+    """Whether a signal came to any process; all stop together, or some would wait for the others for ever."""
+    return bool(sharding.gather_counts(int(stop.is_set())).any())
+
+
+def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> tuple[float, float]:
+    """Returns loss (without smoothing) and accuracy over all validation images, the same in all processes."""
+    variables = sharding.replicate(jax.device_get(variables), sharding.local_mesh())
     logits = model.compute_logits(model.create_model(config), variables, validation.images)
     losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
-    return {
-        "validation_loss": float(losses.mean()),
-        "validation_accuracy": float(np.mean(logits.argmax(-1) == validation.labels)),
-    }
+    accuracy = np.mean(logits.argmax(-1) == validation.labels)
+    loss, accuracy = sharding.agree(np.array([losses.mean(), accuracy], np.float64)).tolist()
+    return loss, accuracy
 
 
 def _should_stop_early(config: TrainConfig, history: list[Record]) -> bool:
@@ -435,15 +452,33 @@ class TrainArguments(data.SourceArguments):
     """Delete an earlier run in --out first."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into the folder tensorboard in --out."""
+    distributed: bool = False
+    """Train together with other processes, each started with this command; --out is a folder that all of them see."""
+    coordinator: str | None = None
+    """With --distributed: HOST:PORT of process 0 (default: detected on Slurm, Kubernetes and Cloud TPU)."""
+    num_processes: int | None = None
+    """With --distributed: how many processes there are (default: detected)."""
+    process_id: int | None = None
+    """With --distributed: which of them this is, from 0 (default: detected)."""
 
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
+    if args.distributed:
+        sharding.join_processes(args.coordinator, args.num_processes, args.process_id)
     config, splits, out = _choose_run(args)
-    with checkpoint.lock_run(out), contextlib.nullcontext() if args.debug else _threads_silent():
-        return _train(args, config, splits, out)
+    lock = checkpoint.lock_run(out) if sharding.is_first_process() else contextlib.nullcontext()
+    with lock, contextlib.nullcontext() if args.debug else _threads_silent():
+        try:
+            return _train(args, config, splits, out)
+        except (RuntimeError, ValueError) as error:  # JAX's, where another process is gone
+            if jax.process_count() == 1:
+                raise
+            raise TrainingError(
+                f"another process was lost ({error}); what was saved is kept: start all of them again, with --resume"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -458,16 +493,15 @@ def _threads_silent() -> Iterator[None]:
 
 def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: Path) -> int:
     if args.resume and (out / "report.json").exists():
-        print(f"{out} is complete; its report.json and plots say how it ended")
+        if sharding.is_first_process():
+            print(f"{out} is complete; its report.json and plots say how it ended")
         return cli.EXIT_OK
-    if checkpoint.holds_run(out) and not args.resume:
-        if not args.overwrite:
-            raise DigitjaxError(
-                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
-            )
-        checkpoint.delete_run(out)
-    checkpoint.save_config(out, config)
-    result = fit(config, splits, out, tensorboard=args.tensorboard)
+    if sharding.is_first_process():
+        _prepare_folder(args, config, out)
+    sharding.wait_for_all("folder prepared")
+    result = fit(config, splits, out, tensorboard=args.tensorboard, show_progress=sharding.is_first_process())
+    if not sharding.is_first_process():
+        return cli.EXIT_INTERRUPTED if result.interrupted else cli.EXIT_OK
     checkpoint.save_weights(out, result.variables)
     if result.interrupted:
         print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
@@ -487,12 +521,23 @@ def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: 
     return cli.EXIT_OK
 
 
+def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:
+    if checkpoint.holds_run(out) and not args.resume:
+        if not args.overwrite:
+            raise DigitjaxError(
+                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
+            )
+        checkpoint.delete_run(out)
+    checkpoint.save_config(out, config)
+
+
 def _choose_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
     """Decides config, data and folder."""
     config = args.config
     if args.resume and args.out:
         config = _resumed_config(args.out, config)
-    splits = data.load_splits(config.dataset, args.data_dir, args.idx_dir)
+    with sharding.first_process_first("data"):  # which may have to be prepared
+        splits = data.load_splits(config.dataset, args.data_dir, args.idx_dir, part=sharding.process_part())
     config = dataclasses.replace(config, dataset=splits.name, class_names=splits.class_names)
     if splits.class_names != DIGITS:
         config = dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
@@ -519,7 +564,7 @@ def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.train`."""
-    return cli.run(
+    status = cli.run(
         train,
         TrainArguments,
         argv,
@@ -527,6 +572,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         about="Trains a digit classifier, evaluates and keeps it.",
         default=TrainArguments(config=PRESETS[_find_preset(argv)]),
     )
+    if status == cli.EXIT_WRONG_USE and jax.distributed.is_initialized():
+        os._exit(status)  # a usual end would wait for the others, who wait for this one
+    return status
 
 
 def _find_preset(argv: Sequence[str] | None) -> PresetName:

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from digitjax import data, model, sharding, train
+from digitjax import data, drawn, idx, model, sharding, train
 from digitjax.config import TrainConfig
+from digitjax.history import read_history
 
 CONFIG = TrainConfig(dataset="digits", learning_rate=1e-4, schedule="constant")
 NUM_STEPS = 3
@@ -29,12 +31,13 @@ def compute_figures():
         config = replace(CONFIG, model=name, batch_size=batch_size)
         n = len(digits.train.labels)
         order = train.draw_order(0, 0, n=n, steps=NUM_STEPS, batch_size=batch_size)
+        mesh = sharding.global_mesh()
         batches = train.DeviceData(
-            sharding.split_rows(digits.train.images),
-            sharding.split_rows(digits.train.labels),
-            sharding.replicate(order),
+            sharding.split_rows(digits.train.images, mesh),
+            sharding.split_rows(digits.train.labels, mesh),
+            sharding.replicate(order, mesh),
         )
-        state = sharding.replicate(train.create_state(config, NUM_STEPS))
+        state = sharding.replicate(train.create_state(config, NUM_STEPS), mesh)
         losses = []
         for _ in range(NUM_STEPS):
             state = train.train_step(state, batches, config=config, num_steps=NUM_STEPS)
@@ -42,7 +45,7 @@ def compute_figures():
         figures[f"losses of {name}"] = losses
     figures["rows a device"] = batches.images.addressable_shards[0].data.shape[0]
     network = model.create_model(TrainConfig(model="cnn-16-8"))
-    variables = sharding.replicate(model.init_variables(network, jax.random.key(0)))
+    variables = sharding.replicate(model.init_variables(network, jax.random.key(0)), sharding.local_mesh())
     for n in (1, 5, 150):
         figures[f"logits {n}"] = model.compute_logits(network, variables, digits.test.images[:n]).tolist()
     return figures
@@ -69,3 +72,96 @@ def test_eight_devices_predict_as_one_does(one_and_eight):
     for n in (1, 5, 150):
         assert len(eight[f"logits {n}"]) == n
         np.testing.assert_allclose(eight[f"logits {n}"], one[f"logits {n}"], atol=1e-5)
+
+
+# ---------------------------------------------------------------- processes
+
+
+def test_every_part_has_its_own_blocks():
+    for n in (0, 5, 4_096, 55_000, 240_000):
+        whole = idx.ALL.blocks(n)
+        assert [start for _, start, _ in whole[1:]] == [stop for _, _, stop in whole[:-1]]
+        assert (whole[0][1], whole[-1][2]) == (0, n)
+        for count in (2, 3, 50):
+            assert [block for i in range(count) for block in idx.Part(i, count).blocks(n)] == whole
+
+
+def test_a_part_is_drawn_as_it_is_in_the_whole(digits, monkeypatch):
+    monkeypatch.setattr(idx, "BLOCK", 200)
+    config = replace(CONFIG, negative_share=0.2)
+    whole, n = drawn.add_drawn(digits.train, config), len(digits.train.labels)
+    parts = []
+    for part in (idx.Part(0, 2), idx.Part(1, 2)):
+        blocks = part.blocks(n)
+        own = slice(blocks[0][1], blocks[-1][2])
+        mine = idx.Dataset(digits.train.images[own], digits.train.labels[own])
+        parts.append(drawn.add_drawn(mine, config, part, n))
+    np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
+
+
+def test_rows_of_all_processes_are_found():
+    counts = np.array([3, 0, 5, 2])  # filled up to 5 each
+    assert sharding.locate_rows(np.arange(10), counts).tolist() == [0, 1, 2, 10, 11, 12, 13, 14, 15, 16]
+
+
+# Smaller blocks than in earnest, so that each process has some.
+COMMAND = "import sys; from digitjax import idx, train; idx.BLOCK = 300; raise SystemExit(train.main(sys.argv[1:]))"
+ARGUMENTS = ["--dataset", "digits", "--model", "cnn-16-8", "--batch-size", "256", "--epochs", "8"]
+
+
+def start_two(out, *arguments):
+    """Starts two processes that train together; returns both."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    group = ["--distributed", "--coordinator", coordinator, "--num-processes", "2", "--out", str(out), *arguments]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *ARGUMENTS, *group, "--process-id", str(i)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+
+
+def test_two_processes_go_on_after_one_was_killed_and_end_as_one_does(monkeypatch, tmp_path):
+    first, second = start_two(tmp_path / "two")
+    seen = []
+    for line in first.stderr:
+        seen.append(line)
+        if "epoch   2/8" in line:
+            break
+    else:
+        pytest.fail("".join(seen))
+    second.kill()
+    second.communicate()
+    _, errors = first.communicate()
+    assert first.returncode == 2
+    assert "another process was lost" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "two" / "report.json").exists()
+
+    outputs = [process.communicate() for process in start_two(tmp_path / "two", "--resume")]
+    assert "report.html shows all of it" in outputs[0][0], outputs[0][1]
+    assert "report" not in outputs[1][0]  # one of them speaks for both
+
+    monkeypatch.setattr(idx, "BLOCK", 300)
+    assert train.main([*ARGUMENTS, "--out", str(tmp_path / "one")]) == 0
+    two, one = (read_history(tmp_path / name) for name in ("two", "one"))
+    assert len(two) == len(one) == 8
+    # Rounding moves an image or two over the edge.
+    for name, tolerance in (
+        ("loss", 1e-3),
+        ("validation_loss", 1e-3),
+        ("accuracy", 5e-3),
+        ("validation_accuracy", 0.01),
+    ):
+        np.testing.assert_allclose([record[name] for record in two], [record[name] for record in one], rtol=tolerance)
+
+
+def test_what_is_missing_to_find_the_others_is_told(capsys):
+    assert train.main(["--dataset", "digits", "--distributed"]) == 2
+    assert "--coordinator HOST:PORT --num-processes N --process-id I" in capsys.readouterr().err

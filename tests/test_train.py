@@ -16,7 +16,7 @@ import optax
 import pytest
 from conftest import TINY_RUN
 
-from digitjax import checkpoint, layers, train
+from digitjax import checkpoint, layers, model, train
 from digitjax.config import PRESETS, AugmentConfig, TrainConfig
 from digitjax.idx import Dataset
 
@@ -259,7 +259,7 @@ def test_fit_works_in_a_thread(digits, tmp_path):
 def scripted_validation(monkeypatch, losses):
     """Makes validation report these losses, epoch by epoch."""
     script = iter(losses)
-    monkeypatch.setattr(train, "_validate", lambda *_: {"validation_loss": next(script), "validation_accuracy": 0.5})
+    monkeypatch.setattr(train, "_validate", lambda *_: (next(script), 0.5))
 
 
 def test_early_stopping_keeps_the_best_epoch(digits, tmp_path, monkeypatch):
@@ -301,7 +301,7 @@ def test_a_run_leaves_its_folder(run):
     names = {path.name for path in run.iterdir()}
     assert names == {
         "config.json", "calibration.json", "metrics.jsonl",
-        "report.json", "history.png", "confusion_matrix.png", "mistakes.png",
+        "report.json", "report.html", "history.png", "confusion_matrix.png", "mistakes.png",
         "state", "weights", "SHA256SUMS", ".lock",
     }  # fmt: skip
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
