@@ -42,6 +42,10 @@ FILE, ROW = "file", "row_hash"
 # Rows that are written together, those that stand in line for an actor together, and those that it takes at once.
 ROWS_PER_FILE, ROWS_PER_BLOCK, BATCH_SIZE = 1_000, 256, 64
 
+# What Ray counts for an actor, of which there is one for each processor: it uses more, but if all processors were taken
+# reading would wait for ever. So Ray must think that there are two at least.
+ACTOR_CPUS, MIN_CPUS = 0.5, 2
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchArguments(cli.Arguments):
@@ -177,6 +181,19 @@ def is_new(keys: Sequence[str | int], done: NDArray[np.uint64]) -> NDArray[np.bo
     return np.append(done, np.uint64(0))[places] != hashes if len(done) else np.ones(len(keys), bool)
 
 
+def _check_parquet(files: Sequence[str], column: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in files:
+        try:
+            names = pq.read_schema(file).names
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DigitjaxError(f"{file}: can't be read: {error}") from None
+        if column not in names:
+            raise DigitjaxError(f"{file}: has no column {column!r}, only {', '.join(names)}; see --column")
+
+
 def _read_files(files: Sequence[str], done: NDArray[np.uint64]) -> Any:
     """Returns a data set of the files without a row."""
     import pyarrow as pa
@@ -187,20 +204,12 @@ def _read_files(files: Sequence[str], done: NDArray[np.uint64]) -> Any:
     return ray.data.from_arrow([pa.table({FILE: chunk}) for chunk in chunks]) if new else None
 
 
-def _read_parquet(files: Sequence[str], column: str, done: NDArray[np.uint64]) -> Any:
+def _read_parquet(files: Sequence[str], done: NDArray[np.uint64]) -> Any:
     """Returns a data set of the rows that aren't done, with their numbers."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
     import ray
     import ray.data
 
-    for file in files:
-        try:
-            names = pq.read_schema(file).names
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DigitjaxError(f"{file}: can't be read: {error}") from None
-        if column not in names:
-            raise DigitjaxError(f"{file}: has no column {column!r}, only {', '.join(names)}; see --column")
     shared = ray.put(done)  # once for all
 
     def leave_out_done(batch: "pa.Table") -> "pa.Table":
@@ -223,7 +232,9 @@ def _join_ray(args: BatchArguments) -> None:
         warnings.filterwarnings("ignore", module="ray")
     quiet = logging.INFO if args.debug else logging.ERROR
     one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # for there are many actors
-    options: dict[str, Any] = {} if args.address else {"include_dashboard": False}
+    options: dict[str, Any] = {}
+    if not args.address:
+        options = {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, MIN_CPUS)}
     try:
         ray.init(
             args.address or "local",
@@ -256,12 +267,14 @@ def batch(args: BatchArguments) -> int:
         raise DigitjaxError(f"{error.name} is missing: pip install 'digitjax[ray]'") from None
     files, is_parquet = find_inputs(args.input)
     checkpoint.check_model(args.checkpoint or checkpoint.default_checkpoint())  # rather now than in an actor
+    if is_parquet:
+        _check_parquet(files, args.column)
     key = ROW if is_parquet else FILE
     args.output.mkdir(parents=True, exist_ok=True)
     done = find_done(args.output, key)
     _join_ray(args)
     try:
-        rows = _read_parquet(files, args.column, done) if is_parquet else _read_files(files, done)
+        rows = _read_parquet(files, done) if is_parquet else _read_files(files, done)
         if rows is not None:
             rows.map_batches(
                 Reader,
@@ -271,8 +284,8 @@ def batch(args: BatchArguments) -> int:
                 ),
                 batch_format="pyarrow",
                 batch_size=BATCH_SIZE,
-                concurrency=args.actors or int(ray.cluster_resources()["CPU"]),
-                num_cpus=1,
+                compute=ray.data.ActorPoolStrategy(size=args.actors or int(ray.cluster_resources()["CPU"])),
+                num_cpus=ACTOR_CPUS,
             ).write_parquet(str(args.output.absolute()), min_rows_per_file=ROWS_PER_FILE)
     finally:
         ray.shutdown()

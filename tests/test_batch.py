@@ -1,0 +1,153 @@
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from digitjax import batch
+from digitjax.config import DigitjaxError
+from digitjax.predict import Recognizer
+from digitjax.preprocess import ImageError
+
+
+def encode(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return Recognizer.load()
+
+
+@pytest.fixture
+def pictures(tmp_path, digits):
+    """Some pictures of digits in a folder and one below it, one that is none, and a file of another kind."""
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    for i in range(8):
+        path = folder / "below" if i % 2 else folder
+        (path / f"{i}.png").write_bytes(encode(255 - digits.test.images[i, ..., 0]))
+    (folder / "broken.png").write_bytes(b"x")
+    (folder / "notes.txt").write_text("not a picture, and not named as one")
+    return folder
+
+
+def read_rows(output, key):
+    return {row[key]: row for row in pyarrow.dataset.dataset(output).to_table().to_pylist()}
+
+
+def assert_row_is(row, answer):
+    """That a row says what the recognizer does, but for float32's rounding."""
+    assert {name: row[name] for name in ("digit", "label", "reason", "box", "error")} == {
+        **{name: answer[name] for name in ("digit", "label", "reason", "box")}, "error": None
+    }  # fmt: skip
+    assert row["confidence"] == pytest.approx(answer["confidence"], abs=1e-5)
+    assert row["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-5)
+
+
+def run(python, *arguments):
+    result = python("-m", "digitjax.batch", *map(str, arguments))
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+def test_a_folder_is_read_and_a_second_run_reads_only_what_is_missing(python, pictures, recognizer, tmp_path, seven):
+    output = tmp_path / "results"
+    status, printed, errors = run(python, pictures, output, "--actors", 1)
+    assert status == 1, errors  # one can't be read
+    assert "9 rows, 9 of them new; 1 could not be read" in printed
+    rows = read_rows(output, "file")
+    for path in pictures.rglob("?.png"):
+        assert_row_is(rows[str(path)], recognizer.predict_digit(path).to_dict())
+    with pytest.raises(ImageError) as error:
+        recognizer.predict_digit(pictures / "broken.png")
+    assert rows[str(pictures / "broken.png")]["error"] == str(error.value)
+
+    (output / "cut.parquet").write_bytes(next(output.glob("*.parquet")).read_bytes()[:500])  # as a kill leaves it
+    (pictures / "new.png").write_bytes(encode(seven))
+    (pictures / "0.png").write_bytes(b"no longer looked at")
+    _, printed, errors = run(python, pictures, output, "--actors", 1)
+    assert "10 rows, 1 of them new; 1 could not be read" in printed
+    assert "cut.parquet was not finished" in errors
+    assert "Traceback" not in errors
+    rows = read_rows(output, "file")
+    assert rows[str(pictures / "new.png")]["digit"] == 7
+    assert rows[str(pictures / "0.png")]["error"] is None
+
+
+def test_parquet_keeps_its_other_columns(python, pictures, recognizer, tmp_path):
+    paths = sorted(pictures.rglob("?.png"))
+    structs = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
+    table = pa.table({"name": [path.name for path in paths] + ["none"], "scan": [*structs, None]})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=3)
+    status, printed, errors = run(python, tmp_path / "in.parquet", tmp_path / "out", "--column", "scan", "--actors", 1)
+    assert status == 1, errors
+    assert "9 rows, 9 of them new; 1 could not be read" in printed
+    rows = read_rows(tmp_path / "out", "name")
+    assert rows["none"]["error"] == "is missing"
+    assert "scan" not in rows["none"]
+    for path in paths:
+        assert_row_is(rows[path.name], recognizer.predict_digit(path).to_dict())
+    assert len({row["row_hash"] for row in rows.values()}) == 9
+
+
+# ---------------------------------------------------------------- without Ray
+
+
+def test_many_are_read_as_one_by_one_in_any_order(recognizer, digits):
+    pictures = [encode(255 - image) for image in digits.test.images[:150, ..., 0]]
+    table = pa.table({"image": [*pictures, b"x"], "id": range(151)})
+    rows = batch.Reader(None, "image")(table).to_pylist()
+    assert [row["id"] for row in rows] == list(range(151))
+    predictions = recognizer.predict_digits(pictures)
+    assert [row["label"] for row in rows[:150]] == [prediction.label for prediction in predictions]
+    assert "not an image" in rows[150]["error"]
+
+
+def test_inputs_are_found(pictures, tmp_path):
+    files, is_parquet = batch.find_inputs(str(pictures))
+    assert (len(files), is_parquet) == (9, False)
+    assert batch.find_inputs(str(pictures / "**" / "[0-3].png"))[0] == sorted(
+        str(path) for path in pictures.rglob("[0-3].png")
+    )
+    assert batch.find_inputs(str(pictures / "notes.txt")) == ([str(pictures / "notes.txt")], False)
+    pq.write_table(pa.table({"image": [b""]}), tmp_path / "a.parquet")
+    assert batch.find_inputs(str(tmp_path / "*.parquet")) == ([str(tmp_path / "a.parquet")], True)
+    with pytest.raises(DigitjaxError, match="holds pictures and Parquet files"):
+        batch.find_inputs(str(tmp_path))
+    with pytest.raises(DigitjaxError, match="nowhere: no pictures"):
+        batch.find_inputs(str(tmp_path / "nowhere"))
+
+
+def test_what_is_done_is_known(tmp_path):
+    names = [f"{i}.png" for i in range(3000)]
+    for i in range(3):
+        pq.write_table(pa.table({"file": names[i::4]}), tmp_path / f"{i}.parquet")
+    done = batch.find_done(tmp_path, "file")
+    is_new = batch.is_new(names, done)
+    assert np.flatnonzero(is_new).tolist() == list(range(3, 3000, 4))
+    assert batch.is_new(names, done[:0]).all()
+    assert batch.is_new([], done).tolist() == []
+
+
+def test_another_inputs_results_are_left_alone(tmp_path, capsys, pictures):
+    pq.write_table(pa.table({"row_hash": [1]}), tmp_path / "0.parquet")
+    assert batch.main([str(pictures), str(tmp_path)]) == 2
+    assert "0.parquet: has no column file: the results of another input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--checkpoint", "nowhere"], "nowhere"),
+        (["--column", "scan"], "has no column 'scan', only image; see --column"),
+    ],
+)
+def test_mistakes_are_told_before_ray_is_started(tmp_path, capsys, arguments, message):
+    pq.write_table(pa.table({"image": [b""]}), tmp_path / "in.parquet")
+    assert batch.main([str(tmp_path / "in.parquet"), str(tmp_path / "out"), *arguments]) == 2
+    assert message in capsys.readouterr().err
