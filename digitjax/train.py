@@ -119,7 +119,7 @@ def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTrans
                     lambda leaf: matrix if leaf.ndim == 4 else None, params
                 ),
                 # A number's step, root mean square, in learning rates; AdamW's is some 0.2 (Liu et al. 2025,
-                # https://arxiv.org/abs/2502.16982). Twice as many did as well.
+                # https://arxiv.org/abs/2502.16982). Twice as much did as well.
                 consistent_rms=0.5,
             )
 
@@ -227,7 +227,8 @@ def train_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num
         logits, stats = network.apply(
             {"params": params, **state.stats}, images, train=True, rngs={"dropout": key}, mutable=list(state.stats)
         )
-        return compute_loss(logits, labels, config).mean(), ((_with_none(logits).argmax(-1) == labels).sum(), stats)
+        answers = _with_none(logits) if config.negative_share else logits
+        return compute_loss(logits, labels, config).mean(), ((answers.argmax(-1) == labels).sum(), stats)
 
     k = _num_micro_batches(batch_size)
     # Each device takes a part of every micro-batch.

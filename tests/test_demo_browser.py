@@ -205,7 +205,7 @@ def test_many_files_make_a_table_and_its_csv(open_page, tmp_path):
     with page.expect_download() as download:
         page.get_by_text("Download all of it as CSV").click()
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("file,digit,reason,confidence")
+    assert lines[0].startswith("file,digit,label,reason,confidence")
     assert [line.split(",")[:2] for line in lines[1:]] == [
         ["squared_paper.jpg", "7"],
         ["letter.jpg", ""],

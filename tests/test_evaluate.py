@@ -190,8 +190,8 @@ def test_a_picture_that_cant_be_read_is_left_out_and_named(run, pictures, tmp_pa
     ("table", "message"),
     [
         ("name,label\na.png,1\n", "no column 'file'"),
-        ("file,label\na.png,1\nb.png,x\n", "line 3: label must be a digit from 0 to 9, found 'x'"),
-        ("file,label\na.png,\n", "line 2: label must be a digit"),
+        ("file,label\na.png,1\nb.png,x\n", "line 3: label must be one of 0, 1, .*9, found 'x'"),
+        ("file,label\na.png,\n", "line 2: label must be one of"),
         ("file,label\n", "names no pictures"),
         ("file,label\na.png,1\n", r"none of its 1 pictures can be read.*a\.png"),
     ],
