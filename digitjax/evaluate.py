@@ -81,21 +81,22 @@ class Report:
         """The report as text, for people."""
         width = max(5, len(str(max(map(max, self.confusion_matrix)))) + 1)
         names = list(self.per_class)
+        first = max(5, *map(len, names))
         lines = [
             f"{self.model} on {self.dataset}, {self.num_examples:,} examples",
             f"accuracy {self.accuracy:.2%}  error {self.error:.2%}  loss {self.loss:.4f}  ece {self.ece:.4f}",
             f"brier {self.brier:.4f}  accuracy without the least sure 1 % {self.accuracy_at_99:.2%}",
             "",
-            "class  precision  recall      f1  support",
+            f"{'class':<{first}}  precision  recall      f1  support",
             *(
-                f"{name:<5}  {s['precision']:>9.2%} {s['recall']:>7.2%} {s['f1']:>7.2%}  {s['support']:>7,}"
+                f"{name:<{first}}  {s['precision']:>9.2%} {s['recall']:>7.2%} {s['f1']:>7.2%}  {s['support']:>7,}"
                 for name, s in self.per_class.items()
             ),
             "",
             "confusion matrix (rows: true, columns: predicted)",
-            "     " + "".join(f"{name:>{width}}" for name in names),
+            " " * first + "".join(f"{name[: width - 1]:>{width}}" for name in names),
             *(
-                f"{name:<5}" + "".join(f"{count or '.':>{width}}" for count in row)
+                f"{name:<{first}}" + "".join(f"{count or '.':>{width}}" for count in row)
                 for name, row in zip(names, self.confusion_matrix, strict=True)
             ),
         ]

@@ -174,8 +174,8 @@ def _save_sheet(path: Path, images: NDArray[Any], captions: Sequence[str], title
 
 def _name_ticks(axis: Axis, names: Sequence[str]) -> None:
     """Writes a name at each place; long ones stand upright below an axis."""
-    is_crowded = isinstance(axis, XAxis) and (len(names) > 26 or max(map(len, names)) > 2)
-    axis.set_ticks(range(len(names)), names, rotation="vertical" if is_crowded else "horizontal")
+    is_upright = isinstance(axis, XAxis) and max(map(len, names)) > 2
+    axis.set_ticks(range(len(names)), names, rotation="vertical" if is_upright else "horizontal")
 
 
 def _draw_digit(axes: Axes, image: NDArray[Any]) -> None:

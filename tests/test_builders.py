@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw
 
-from digitjax import builders, checkpoint, data, evaluate, predict, train
+from digitjax import builders, checkpoint, config, data, evaluate, predict, train
 from digitjax.idx import DatasetError
 from digitjax.preprocess import preprocess_image
 
@@ -71,6 +71,10 @@ def test_published_sizes_and_checksums(name):
     for url in builder.download_urls().values():
         assert builder.url_infos[url].size > 4000
         assert len(builder.url_infos[url].checksum) == 64
+
+
+def test_every_name_has_its_builder():
+    assert set(data.BUILDERS) == set(PUBLISHED) == set(config.DATASETS) - {"auto", "digits"}
 
 
 def test_balanced_classes_are_in_the_published_order():
