@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-COMMANDS = ["train", "evaluate", "predict", "data"]
+COMMANDS = ["train", "evaluate", "predict", "data", "export", "report", "batch"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
