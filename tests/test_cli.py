@@ -3,7 +3,11 @@ import sys
 
 import pytest
 
-COMMANDS = ["train", "evaluate", "predict", "data", "export", "report", "batch"]
+# What each can't do without.
+COMMANDS = {
+    "train": [], "evaluate": [], "predict": [], "data": [],
+    "export": ["--format", "onnx"], "report": ["run"], "batch": ["in", "out"],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -15,7 +19,7 @@ def test_help(command, python):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_unknown_options_are_wrong_use(command, python):
-    result = python("-m", f"digitjax.{command}", "--no-such-option")
+    result = python("-m", f"digitjax.{command}", *COMMANDS[command], "--no-such-option")
     assert result.returncode == 2
     assert "no-such-option" in result.stderr.decode()
     assert "Traceback" not in result.stderr.decode()
