@@ -81,7 +81,10 @@ class Reader:
         self._recognizer, self._column = Recognizer.load(folder), column
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
-        """Replaces the pictures of a table by what they were read as; other columns stay."""
+        """Replaces the pictures of a table by what they were read as; other columns stay.
+
+        What is called as a column of the results becomes `input_...`, such as `input_label`.
+        """
         import pyarrow as pa
 
         values = batch.column(self._column).to_pylist()
@@ -92,8 +95,12 @@ class Reader:
             {"error": str(result)} if isinstance(result, ImageError) else {**result.to_dict(), "error": None}
             for result in results
         ]
-        kept = batch if self._column == FILE else batch.drop_columns([self._column])
         answers = pa.Table.from_pylist(rows, schema=result_schema())
+        kept = batch if self._column == FILE else batch.drop_columns([self._column])
+        # A column of the input that is called as one of ours, such as the true label.
+        kept = kept.rename_columns(
+            [f"input_{name}" if name in answers.column_names else name for name in kept.column_names]
+        )
         for name in answers.column_names:
             kept = kept.append_column(name, answers.column(name))
         return kept
@@ -121,7 +128,7 @@ def result_schema() -> "pa.Schema":
 
 
 def find_inputs(pattern: str) -> tuple[list[str], bool]:
-    """Returns the files that a folder or a pattern stands for, and whether they are Parquet.
+    """Returns the files that a folder or a pattern stands for, with their whole paths, and whether they are Parquet.
 
     Raises:
       DigitjaxError: There are none, or both Parquet and pictures.
@@ -129,7 +136,7 @@ def find_inputs(pattern: str) -> tuple[list[str], bool]:
     path = Path(pattern)
     # Path.glob takes no absolute patterns.
     matches = path.rglob("*") if path.is_dir() else glob.iglob(pattern, recursive=True)  # noqa: PTH207
-    found = sorted(map(str, matches))
+    found = sorted(str(Path(match).absolute()) for match in matches)  # actors may run elsewhere
     formats = Image.registered_extensions()
     parquet = [file for file in found if file.endswith(".parquet")]
     # Whatever a user names is taken for a picture; in a folder there may be other things.

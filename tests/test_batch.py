@@ -100,8 +100,10 @@ def test_parquet_keeps_its_other_columns(python, pictures, recognizer, tmp_path)
 
 def test_many_are_read_as_one_by_one_in_any_order(recognizer, digits):
     pictures = [encode(255 - image) for image in digits.test.images[:150, ..., 0]]
-    table = pa.table({"image": [*pictures, b"x"], "id": range(151)})
+    truths = [str(label) for label in digits.test.labels[:151]]
+    table = pa.table({"image": [*pictures, b"x"], "id": range(151), "label": truths})
     rows = batch.Reader(None, "image")(table).to_pylist()
+    assert [row["input_label"] for row in rows] == truths  # beside what was read
     assert [row["id"] for row in rows] == list(range(151))
     predictions = recognizer.predict_digits(pictures)
     assert [row["label"] for row in rows[:150]] == [prediction.label for prediction in predictions]
