@@ -247,5 +247,6 @@ def compute_logits(
         batch = images[start : start + batch_size]
         padding = ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
         batch = np.pad(batch, padding)
-        batches.append(apply_model(model, variables, batch if batch_size == 1 else sharding.split_rows(batch, mesh)))
+        is_divided = mesh.size > 1 and batch_size > 1  # to one device the jitted function takes it itself, and faster
+        batches.append(apply_model(model, variables, sharding.split_rows(batch, mesh) if is_divided else batch))
     return np.concatenate(jax.device_get(batches))[: len(images)]
