@@ -16,7 +16,7 @@ from functools import partial
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt8
 
 from digitjax.canvas import EXTENT, SIDE, Canvas, center_ink, draw_line, draw_strokes, enlarge_ink, finish_drawing
 from digitjax.characters import draw_character, draw_letter, draw_print
@@ -60,11 +60,24 @@ def add_drawn(digits: Dataset, config: TrainConfig, part: Part = ALL, num_digits
     return Dataset(*(np.concatenate(arrays) for arrays in zip(*drawn, strict=True)))
 
 
+def find_drawn(config: TrainConfig, num_digits: int) -> Bool[np.ndarray, "n"]:
+    """Returns which images are drawn ones, among those that `add_drawn` returns of all parts together."""
+    counts = [(stop - start, sum(_count_drawn(config, stop - start))) for _, start, stop in ALL.blocks(num_digits)]
+    return np.repeat(np.tile([False, True], len(counts)), np.ravel(counts))
+
+
+def _count_drawn(config: TrainConfig, num_digits: int) -> tuple[int, int, int]:
+    """Returns how many 1s and 7s, redrawn digits and images without a digit come to so many digits."""
+    shares = (config.one_seven_share, config.redrawn_share, config.negative_share)
+    one_sevens, redrawn, negatives = (round(num_digits / (1 - sum(shares)) * share) for share in shares)
+    return one_sevens, redrawn, negatives
+
+
 def _add_drawn(digits: Dataset, config: TrainConfig, rng: np.random.Generator) -> Dataset:
-    n = len(digits.labels) / (1 - config.negative_share - config.one_seven_share - config.redrawn_share)
-    ones = draw_ones_and_sevens(rng, round(n * config.one_seven_share))
-    redrawn = redraw_digits(rng, round(n * config.redrawn_share), digits)
-    negatives = draw_negatives(rng, round(n * config.negative_share), digits)
+    num_one_sevens, num_redrawn, num_negatives = _count_drawn(config, len(digits.labels))
+    ones = draw_ones_and_sevens(rng, num_one_sevens)
+    redrawn = redraw_digits(rng, num_redrawn, digits)
+    negatives = draw_negatives(rng, num_negatives, digits)
     return Dataset(
         np.concatenate([digits.images, ones.images, redrawn.images, negatives]),
         np.concatenate([digits.labels, ones.labels, redrawn.labels, np.full(len(negatives), NO_DIGIT, np.int32)]),

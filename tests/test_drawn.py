@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from digitjax import canvas, characters, checkpoint, doodles, drawn, model
+from digitjax import canvas, characters, checkpoint, doodles, drawn, idx, model
 from digitjax.config import TrainConfig
 
 CONFIG = TrainConfig(negative_share=0.3, one_seven_share=0.1, redrawn_share=0.1)
@@ -28,6 +28,14 @@ def test_shares_are_kept(digits):
 def test_nothing_is_drawn_unasked(digits):
     added = drawn.add_drawn(digits.train, replace(CONFIG, negative_share=0, one_seven_share=0, redrawn_share=0))
     np.testing.assert_array_equal(added.images, digits.train.images)
+
+
+def test_drawn_images_are_found(digits, monkeypatch):
+    monkeypatch.setattr(idx, "BLOCK", 200)
+    added = drawn.add_drawn(digits.train, CONFIG)
+    is_drawn = drawn.find_drawn(CONFIG, len(digits.train.labels))
+    assert len(is_drawn) == len(added.labels)
+    np.testing.assert_array_equal(added.images[~is_drawn], digits.train.images)
 
 
 def test_the_seed_decides(digits):

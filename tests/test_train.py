@@ -82,6 +82,17 @@ def test_every_image_is_in_every_epoch():
     assert not np.array_equal(first, second)
 
 
+def test_epochs_that_settle_show_all_own_images_and_few_drawn_ones():
+    is_drawn = np.arange(9_000) % 3 == 0
+    config = replace(CONFIG, epochs=4, settle_epochs=2)
+    assert train.choose_rows(is_drawn, config, 1).tolist() == list(range(9_000))
+    shown = [set(train.choose_rows(is_drawn, config, epoch).tolist()) for epoch in (2, 3)]
+    for rows in shown:
+        assert rows >= set(np.flatnonzero(~is_drawn).tolist())
+        assert len(rows) - 6_000 == pytest.approx(750, abs=100)
+    assert shown[0] != shown[1]
+
+
 @pytest.mark.parametrize(("batch_size", "micro_batches"), [(128, 4), (64, 2), (100, 4), (32, 1), (7, 1), (127, 1)])
 def test_micro_batches_divide_the_batch(batch_size, micro_batches):
     assert train._num_micro_batches(batch_size) == micro_batches
@@ -254,6 +265,22 @@ def test_fit_works_in_a_thread(digits, tmp_path):
     thread.start()
     thread.join()
     assert not results[0].interrupted
+
+
+def test_epochs_that_settle_vary_images_less(digits, tmp_path, monkeypatch):
+    step, limits = train.train_step, []
+
+    def watched_step(state, batches, *, config, num_steps):
+        limits.append(config.augment)
+        assert batches.order.shape == (num_steps // 3, config.batch_size)
+        return step(state, batches, config=config, num_steps=num_steps)
+
+    monkeypatch.setattr(train, "train_step", watched_step)
+    usual = AugmentConfig(scale=0.1, elastic_pixels=0.8, spoiled_share=0.2)
+    fit(replace(CONFIG, settle_epochs=1, augment=usual), digits, tmp_path)
+    first, last = limits[: len(limits) // 3 * 2], limits[len(limits) // 3 * 2 :]
+    assert set(first) == {usual}
+    assert {(each.scale, each.elastic_pixels, each.spoiled_share) for each in last} == {(0.025, 0.2, 0.05)}
 
 
 def scripted_validation(monkeypatch, losses):
