@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from PIL import Image
 
 from digitjax import checkpoint, cli
 from digitjax.config import DigitjaxError
-from digitjax.picture import FORMATS
+from digitjax.picture import find_pictures
 from digitjax.predict import Recognizer, predict_each
 from digitjax.preprocess import ImageError
 
@@ -133,23 +132,21 @@ def find_inputs(pattern: str) -> tuple[list[str], bool]:
     Raises:
       DigitjaxError: There are none, or both Parquet and pictures.
     """
-    path = Path(pattern)
-    # Path.glob takes no absolute patterns.
-    matches = path.rglob("*") if path.is_dir() else glob.iglob(pattern, recursive=True)  # noqa: PTH207
-    found = sorted(str(Path(match).absolute()) for match in matches)  # actors may run elsewhere
-    formats = Image.registered_extensions()
-    parquet = [file for file in found if file.endswith(".parquet")]
-    # Whatever a user names is taken for a picture; in a folder there may be other things.
-    pictures = [file for file in found if formats.get(Path(file).suffix.lower()) in FORMATS]
-    if not path.is_dir():
-        pictures = [file for file in found if file not in set(parquet) and Path(file).is_file()]
+    if Path(pattern).is_dir():
+        # There may be other things than pictures; what a pattern names is taken for one.
+        parquet, pictures = sorted(Path(pattern).rglob("*.parquet")), find_pictures(Path(pattern))
+    else:
+        # Path.glob takes no absolute patterns.
+        files = [file for file in sorted(map(Path, glob.iglob(pattern, recursive=True))) if file.is_file()]  # noqa: PTH207
+        parquet = [file for file in files if file.suffix == ".parquet"]
+        pictures = [file for file in files if file.suffix != ".parquet"]
     if parquet and pictures:
         raise DigitjaxError(
             f"{pattern}: holds pictures and Parquet files; name one kind, such as '{pattern}/*.parquet'"
         )
     if not parquet and not pictures:
         raise DigitjaxError(f"{pattern}: no pictures and no Parquet files there")
-    return parquet or pictures, bool(parquet)
+    return [str(file.absolute()) for file in parquet or pictures], bool(parquet)  # actors may run elsewhere
 
 
 def find_done(output: Path, key: str) -> NDArray[np.uint64]:
@@ -201,14 +198,13 @@ def _check_parquet(files: Sequence[str], column: str) -> None:
             raise DigitjaxError(f"{file}: has no column {column!r}, only {', '.join(names)}; see --column")
 
 
-def _read_files(files: Sequence[str], done: NDArray[np.uint64]) -> Any:
-    """Returns a data set of the files without a row."""
+def _read_files(files: Sequence[str]) -> Any:
+    """Returns a data set of files."""
     import pyarrow as pa
     import ray.data
 
-    new = [file for file, is_missing in zip(files, is_new(files, done), strict=True) if is_missing]
-    chunks = [new[i : i + ROWS_PER_BLOCK] for i in range(0, len(new), ROWS_PER_BLOCK)]
-    return ray.data.from_arrow([pa.table({FILE: chunk}) for chunk in chunks]) if new else None
+    chunks = [files[i : i + ROWS_PER_BLOCK] for i in range(0, len(files), ROWS_PER_BLOCK)]
+    return ray.data.from_arrow([pa.table({FILE: chunk}) for chunk in chunks])
 
 
 def _read_parquet(files: Sequence[str], done: NDArray[np.uint64]) -> Any:
@@ -279,10 +275,12 @@ def batch(args: BatchArguments) -> int:
     key = ROW if is_parquet else FILE
     args.output.mkdir(parents=True, exist_ok=True)
     done = find_done(args.output, key)
-    _join_ray(args)
-    try:
-        rows = _read_parquet(files, done) if is_parquet else _read_files(files, done)
-        if rows is not None:
+    if not is_parquet:
+        files = [file for file, is_missing in zip(files, is_new(files, done), strict=True) if is_missing]
+    if files:
+        _join_ray(args)
+        try:
+            rows = _read_parquet(files, done) if is_parquet else _read_files(files)
             rows.map_batches(
                 Reader,
                 fn_constructor_args=(
@@ -294,8 +292,8 @@ def batch(args: BatchArguments) -> int:
                 compute=ray.data.ActorPoolStrategy(size=args.actors or int(ray.cluster_resources()["CPU"])),
                 num_cpus=ACTOR_CPUS,
             ).write_parquet(str(args.output.absolute()), min_rows_per_file=ROWS_PER_FILE)
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
     num_rows, num_failed = _count(args.output)
     print(f"{args.output}: {num_rows:,} rows, {num_rows - len(done):,} of them new; {num_failed:,} could not be read")
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK

@@ -18,7 +18,7 @@ from PIL import Image
 
 from digitjax.config import DIGITS
 from digitjax.idx import Dataset, DatasetError, IdxFiles, find_idx_files
-from digitjax.picture import FORMATS
+from digitjax.picture import find_pictures
 from digitjax.preprocess import ImageError, preprocess_image
 
 logger = logging.getLogger(__name__)
@@ -285,7 +285,7 @@ class FolderBuilder(ImageBuilder):
         Raises:
           DatasetError: It isn't there, has fewer than two folders with pictures in it, or a class has too few.
         """
-        self._pictures = find_pictures(folder)
+        self._pictures = find_classes(folder)
         self.CLASS_NAMES = tuple(self._pictures)
         self.ABOUT = f"Pictures of {len(self.CLASS_NAMES)} classes."
         state = [
@@ -316,7 +316,7 @@ class FolderBuilder(ImageBuilder):
         }
 
 
-def find_pictures(folder: Path) -> dict[str, list[Path]]:
+def find_classes(folder: Path) -> dict[str, list[Path]]:
     """Returns the pictures of each class, by its name.
 
     Raises:
@@ -324,9 +324,8 @@ def find_pictures(folder: Path) -> dict[str, list[Path]]:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: is not a folder; it must hold one folder of pictures for each class")
-    formats = Image.registered_extensions()
     pictures = {
-        path.name: sorted(file for file in path.rglob("*") if formats.get(file.suffix.lower()) in FORMATS)
+        path.name: find_pictures(path)
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(".")
     }

@@ -50,11 +50,8 @@ def make_function(trained: TrainedModel) -> Callable[[Images], tuple[jax.Array, 
 
     def predict(images: Images) -> tuple[jax.Array, jax.Array, jax.Array]:
         logits = cast("jax.Array", trained.network.apply(trained.variables, images, train=False))
-        if config.loss == "sigmoid":
-            probs, scores = jax.nn.sigmoid(logits / temperature), jax.nn.sigmoid(logits).max(-1)
-        else:
-            probs, scores = jax.nn.softmax(logits / temperature), jax.nn.sigmoid(jax.nn.logsumexp(logits, axis=-1))
-        return logits, probs, scores if config.negative_share else jnp.ones_like(scores)
+        probs = model.probs_from_logits(logits, config.loss, temperature)
+        return logits, probs, model.is_digit_scores(logits, config)
 
     return predict
 

@@ -19,6 +19,8 @@ Variables = dict[str, Any]
 Images = UInt8[Array, "n 28 28 1"] | Float[Array, "n 28 28 1"]
 """Light ink on a dark ground, either uint8 in 0..255 or float on the same scale (as augmentation leaves them)."""
 
+AnyArray = Array | np.ndarray
+
 # Mean and standard deviation of MNIST's training pixels, on the scale 0..1.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
 
@@ -157,29 +159,38 @@ def count_params(params: Any) -> int:
 
 
 def probs_from_logits(
-    logits: Float[np.ndarray, "n classes"], loss: LossName, temperature: float = 1.0
-) -> Float[np.ndarray, "n classes"]:
+    logits: Float[AnyArray, "n classes"], loss: LossName, temperature: float = 1.0
+) -> Float[AnyArray, "n classes"]:
     """Returns probabilities as the model was trained to give them, of logits divided by the temperature.
 
-    Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't.
+    Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't. NumPy's arrays give
+    NumPy's, JAX's give JAX's.
     """
     logits = logits / np.float32(temperature)
     if loss == "sigmoid":
-        return np.exp(-np.logaddexp(0, -logits))
-    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+        return _sigmoid(logits)
+    return logits.__array_namespace__().exp(logits - _logsumexp(logits)[:, None])
 
 
-def is_digit_scores(logits: Float[np.ndarray, "n classes"], config: TrainConfig) -> Float[np.ndarray, "n"]:
+def is_digit_scores(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> Float[AnyArray, "n"]:
     """Returns how likely each image holds a digit at all, 0 to 1; always 1 where training showed nothing but digits.
 
     `softmax` models were trained with an eleventh logit, "no digit", that is always 0, so this is one minus the
     probability of that class. Of `sigmoid` models it is the best of the ten answers.
     """
     if not config.negative_share:
-        return np.ones(len(logits), logits.dtype)
-    if config.loss == "sigmoid":
-        return probs_from_logits(logits, config.loss).max(axis=-1)
-    return np.exp(-np.logaddexp(0, -np.logaddexp.reduce(logits, axis=-1)))
+        return logits.__array_namespace__().ones_like(logits[:, 0])
+    return _sigmoid(logits.max(-1) if config.loss == "sigmoid" else _logsumexp(logits))
+
+
+def _sigmoid(x: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
+    xp = x.__array_namespace__()
+    return xp.exp(-xp.logaddexp(xp.zeros_like(x), -x))
+
+
+def _logsumexp(logits: Float[AnyArray, "n classes"]) -> Float[AnyArray, "n"]:
+    xp, largest = logits.__array_namespace__(), logits.max(-1)
+    return largest + xp.log(xp.exp(logits - largest[:, None]).sum(-1))
 
 
 @partial(jax.jit, static_argnames=("model", "num_steps"))

@@ -62,6 +62,12 @@ class ImageError(DigitjaxError):
     """A picture that can't be read."""
 
 
+def find_pictures(folder: Path) -> list[Path]:
+    """Returns the files in a folder and below, sorted, whose names are those of pictures."""
+    formats = Image.registered_extensions()
+    return sorted(file for file in folder.rglob("*") if formats.get(file.suffix.lower()) in FORMATS)
+
+
 # ---------------------------------------------------------------- from any source to gray
 
 

@@ -24,11 +24,10 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import numpy as np
 import tyro
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
 from digitjax import checkpoint, cli, model
 from digitjax.config import DIGITS, DigitjaxError
-from digitjax.picture import FORMATS, load_picture
+from digitjax.picture import find_pictures, load_picture
 from digitjax.preprocess import WORK_SIZE, ImageError, ImageSource, PreprocessedImage, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
 
@@ -323,8 +322,7 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
         if path == STDIN:
             yield path, sys.stdin.buffer.read()
         elif Path(path).is_dir():
-            formats = Image.registered_extensions()
-            files = [file for file in sorted(Path(path).rglob("*")) if formats.get(file.suffix.lower()) in FORMATS]
+            files = find_pictures(Path(path))
             yield from ((str(file), file) for file in files)
             if not files:
                 yield path, ImageError(f"{path}: is a folder without pictures")

@@ -33,7 +33,7 @@ from digitjax.checkpoint import RunCheckpoints
 from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.history import HistoryWriter, Record, import_summary_writer
 from digitjax.idx import Dataset
-from digitjax.model import Variables
+from digitjax.model import AnyArray, Variables
 from digitjax.progress import Progress
 
 # ---------------------------------------------------------------- state
@@ -144,9 +144,6 @@ def _zero_metrics() -> Metrics:
 
 
 # ---------------------------------------------------------------- step
-
-
-AnyArray = Array | np.ndarray
 
 
 def compute_loss(
@@ -271,7 +268,7 @@ SETTLED = 0.25
 
 
 def choose_rows(is_drawn: Bool[np.ndarray, "n"], config: TrainConfig, epoch: int) -> Int32[np.ndarray, "shown"]:
-    """Returns which images an epoch, counted from 0, shows: all, or if it settles all of the data's own and some others.
+    """Returns which images an epoch (from 0) shows: all, or where it settles the data's own and some drawn ones.
 
     Towards the end, less distortion brings training closer to what is tested (Touvron et al. 2019,
     https://arxiv.org/abs/1906.06423). And drawn digits aren't by MNIST's writers: for them an upstroke makes a 7.
@@ -565,13 +562,16 @@ def _choose_run(args: TrainArguments) -> tuple[TrainConfig, data.Splits, Path]:
     config = dataclasses.replace(config, dataset=splits.name, class_names=splits.class_names)
     if splits.class_names != DIGITS:
         config = dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
-    data_name = (
-        Path(config.dataset.removeprefix(FOLDER_PREFIX)).name
-        if config.dataset.startswith(FOLDER_PREFIX)
-        else config.dataset.replace("/", "-")
-    )
-    out = args.out or Path("checkpoints") / f"{data_name}-{config.model}"
+    out = args.out or _default_folder(config)
     return _resumed_config(out, config) if args.resume else config, splits, out
+
+
+def _default_folder(config: TrainConfig) -> Path:
+    if config.dataset.startswith(FOLDER_PREFIX):
+        data_name = Path(config.dataset.removeprefix(FOLDER_PREFIX)).name
+    else:
+        data_name = config.dataset.replace("/", "-")
+    return Path("checkpoints") / f"{data_name}-{config.model}"
 
 
 def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:
