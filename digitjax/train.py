@@ -9,9 +9,11 @@ Read it from top to bottom: the state, one step, the loop, the command.
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import math
 import os
+import platform
 import signal
 import sys
 import threading
@@ -485,6 +487,7 @@ class TrainArguments(data.SourceArguments):
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
+    _keep_freed_memory()
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:
@@ -510,6 +513,19 @@ def _threads_silent() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
+
+
+def _keep_freed_memory() -> None:
+    """Has the GNU C library keep what is freed, for the next step needs it again.
+
+    It would hand large arrays back to the kernel, and be given new pages, each to be zeroed first: an eighth of `vgg`'s
+    time. Other systems stay as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-4, 0)  # M_MMAP_MAX: how many arrays may be mappings of their own, which are never kept
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: from how many free bytes on they are handed back
 
 
 def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: Path) -> int:
