@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ Variables = dict[str, Any]
 Images = UInt8[Array, "n 28 28 1"] | Float[Array, "n 28 28 1"]
 """Light ink on a dark ground, either uint8 in 0..255 or float on the same scale (as augmentation leaves them)."""
 
-AnyArray = Array | np.ndarray
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
+"""JAX's arrays or NumPy's; a function that takes either returns the same kind."""
 
 # Mean and standard deviation of MNIST's training pixels, on the scale 0..1.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081

@@ -9,11 +9,9 @@ Read it from top to bottom: the state, one step, the loop, the command.
 
 import argparse
 import contextlib
-import ctypes
 import dataclasses
 import math
 import os
-import platform
 import signal
 import sys
 import threading
@@ -30,7 +28,7 @@ import optax
 import tyro
 from jaxtyping import Array, Bool, Float, Int32, Key, UInt8
 
-from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
+from digitjax import augment, checkpoint, cli, data, drawn, layers, memory, model, sharding
 from digitjax.checkpoint import RunCheckpoints
 from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.history import HistoryWriter, Record, import_summary_writer
@@ -457,6 +455,9 @@ def _catch_signals() -> Iterator[threading.Event]:
 
 # ---------------------------------------------------------------- command
 
+# More than a step's intermediate arrays need.
+KEPT_BYTES = 1 << 31
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainArguments(data.SourceArguments):
@@ -487,7 +488,7 @@ class TrainArguments(data.SourceArguments):
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
-    _keep_freed_memory()
+    memory.keep_freed_memory(KEPT_BYTES)
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:
@@ -513,19 +514,6 @@ def _threads_silent() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
-
-
-def _keep_freed_memory() -> None:
-    """Has the GNU C library keep what is freed, for the next step needs it again.
-
-    It would hand large arrays back to the kernel, and be given new pages, each to be zeroed first: an eighth of `vgg`'s
-    time. Other systems stay as they are.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(-4, 0)  # M_MMAP_MAX: how many arrays may be mappings of their own, which are never kept
-    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: from how many free bytes on they are handed back
 
 
 def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: Path) -> int:

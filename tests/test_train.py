@@ -2,7 +2,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -498,34 +497,6 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert train.main([*TINY_RUN, "--out", str(tmp_path)]) == 130
     assert f"python -m digitjax.train --resume --out {tmp_path}" in capsys.readouterr().err
     assert checkpoint.load_model(tmp_path).config.model == "mlp"
-
-
-# Allocates 64 MB ten times over, and prints how many times the kernel had to find that much.
-COUNT_FAULTS = """
-import ctypes
-import resource
-import sys
-from digitjax import train
-if sys.argv[1] == "keep":
-    train._keep_freed_memory()
-libc, size = ctypes.CDLL(None), 64 << 20
-libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    place = libc.malloc(size)
-    ctypes.memset(place, 1, size)
-    libc.free(place)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / size)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they do")
-def test_freed_memory_is_kept():
-    usual, kept = (
-        float(subprocess.run([sys.executable, "-c", COUNT_FAULTS, how], capture_output=True, check=True).stdout)
-        for how in ("usual", "keep")
-    )
-    assert kept < usual / 4
 
 
 def test_presets_are_whole_recipes_that_options_change(tmp_path, monkeypatch):
