@@ -302,10 +302,12 @@ def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"], white: float) -> S
 
 def _mix_channels(color: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w"]:
     """Returns grey, or the one channel that shows ink where grey doesn't."""
-    gray = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2GRAY)
+    color = np.ascontiguousarray(color)
+    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
     step = max(1, min(gray.shape) // CONTRAST_SIZE)
-    contrasts = cv2.meanStdDev(np.ascontiguousarray(color[::step, ::step]))[1]
-    if cv2.meanStdDev(np.ascontiguousarray(gray[::step, ::step]))[1] < GRAY_SHARE * contrasts.max():
+    some = [cv2.resize(x, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_NEAREST) for x in (gray, color)]
+    gray_contrast, contrasts = (cv2.meanStdDev(x)[1] for x in some)
+    if gray_contrast.max() < GRAY_SHARE * contrasts.max():
         return color[..., int(contrasts.argmax())]
     return gray
 
