@@ -12,10 +12,12 @@ or
 """
 
 import csv
+import ctypes
 import dataclasses
 import functools
 import itertools
 import json
+import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,16 +27,13 @@ import numpy as np
 import tyro
 from jaxtyping import Float32, UInt8
 
-from digitjax import checkpoint, cli, memory, model
+from digitjax import checkpoint, cli, model
 from digitjax.config import DIGITS, DigitjaxError
 from digitjax.picture import find_pictures, load_picture
 from digitjax.preprocess import WORK_SIZE, ImageError, ImageSource, PreprocessedImage, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
 
 Reason = Literal["blank", "not a digit"]
-
-# What the arrays of one picture need; those of the largest pictures are handed back.
-KEPT_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +95,7 @@ class Reading:
 class Recognizer:
     """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second.
 
-    From then on the process keeps up to 64 MiB of freed memory, see `keep_freed_memory`.
+    On Linux the process keeps some 64 MiB of freed memory from then on.
     """
 
     trained: checkpoint.TrainedModel
@@ -112,7 +111,7 @@ class Recognizer:
         Raises:
           CheckpointError: There is no trained model, or it is broken.
         """
-        memory.keep_freed_memory(KEPT_BYTES)
+        _keep_freed_memory()
         trained = checkpoint.load_model(Path(path) if path is not None else checkpoint.default_checkpoint())
         return cls(trained, trained.calibration.threshold)
 
@@ -207,6 +206,21 @@ class Recognizer:
             np.int32(prediction.probabilities.argmax()),
         )
         return np.asarray(saliency)[..., 0]
+
+
+# What the arrays of one picture come to; those of the largest pictures are handed back.
+KEPT_BYTES = 64 << 20
+
+
+def _keep_freed_memory() -> None:
+    """Has the GNU C library keep freed memory, as it does by itself once a program has freed an array of 32 MiB.
+
+    Handed back, it comes again as new pages, each to be filled with zeros: a quarter of the time that a picture takes.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-1, KEPT_BYTES)  # M_TRIM_THRESHOLD: from how many free bytes on they are handed back
+        libc.mallopt(-3, KEPT_BYTES // 2)  # M_MMAP_THRESHOLD: how large arrays may be to be kept at all
 
 
 # In a row each piece is a digit or none by itself only where its score is very low: cuts leave traces, and the

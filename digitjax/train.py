@@ -28,7 +28,7 @@ import optax
 import tyro
 from jaxtyping import Array, Bool, Float, Int32, Key, UInt8
 
-from digitjax import augment, checkpoint, cli, data, drawn, layers, memory, model, sharding
+from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
 from digitjax.checkpoint import RunCheckpoints
 from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.history import HistoryWriter, Record, import_summary_writer
@@ -455,9 +455,6 @@ def _catch_signals() -> Iterator[threading.Event]:
 
 # ---------------------------------------------------------------- command
 
-# More than a step's intermediate arrays need.
-KEPT_BYTES = 1 << 31
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainArguments(data.SourceArguments):
@@ -488,7 +485,6 @@ class TrainArguments(data.SourceArguments):
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
-    memory.keep_freed_memory(KEPT_BYTES)
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:

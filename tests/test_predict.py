@@ -2,7 +2,10 @@ import csv
 import dataclasses
 import io
 import json
+import platform
 import shutil
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -32,7 +35,41 @@ def run_json(capsys, *arguments):
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+# Allocates and frees eight arrays together, ten times over; prints how often the kernel had to find that much memory.
+COUNT_FAULTS = """
+import ctypes
+import resource
+import sys
+from digitjax import predict
+size = int(sys.argv[1])
+if sys.argv[2] == "keep":
+    predict._keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    places = [libc.malloc(size // 8) for _ in range(8)]
+    for place in places:
+        ctypes.memset(place, 1, size // 8)
+    for place in places:
+        libc.free(place)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / size)
+"""
+
+
+def count_faults(size, how):
+    command = [sys.executable, "-c", COUNT_FAULTS, str(size), how]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 # ---------------------------------------------------------------- library
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they do")
+def test_freed_memory_is_kept_but_no_more_than_was_said():
+    few, many = 20 << 20, 80 << 20
+    assert count_faults(few, "keep") < count_faults(few, "as usual") / 4
+    assert count_faults(many, "keep") > count_faults(many, "as usual") / 2
 
 
 def test_a_seven_is_read(seven, recognizer):
