@@ -100,7 +100,7 @@ class TrainConfig:
     """Passes over the training images."""
     settle_epochs: int = 0
     """The last epochs, in which images are varied a quarter as much and a quarter as many drawn ones are shown: how
-    MNIST's own writers meant a doubtful digit is what the network shall learn last."""
+    the data's own writers meant a doubtful image is what the network shall learn last."""
     batch_size: int = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
