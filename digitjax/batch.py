@@ -96,7 +96,6 @@ class Reader:
         ]
         answers = pa.Table.from_pylist(rows, schema=result_schema())
         kept = batch if self._column == FILE else batch.drop_columns([self._column])
-        # A column of the input that is called as one of ours, such as the true label.
         kept = kept.rename_columns(
             [f"input_{name}" if name in answers.column_names else name for name in kept.column_names]
         )
@@ -133,10 +132,9 @@ def find_inputs(pattern: str) -> tuple[list[str], bool]:
       DigitjaxError: There are none, or both Parquet and pictures.
     """
     if Path(pattern).is_dir():
-        # There may be other things than pictures; what a pattern names is taken for one.
         parquet, pictures = sorted(Path(pattern).rglob("*.parquet")), find_pictures(Path(pattern))
     else:
-        # Path.glob takes no absolute patterns.
+        # What a pattern names is taken for a picture, whatever its suffix. Path.glob takes no absolute patterns.
         files = [file for file in sorted(map(Path, glob.iglob(pattern, recursive=True))) if file.is_file()]  # noqa: PTH207
         parquet = [file for file in files if file.suffix == ".parquet"]
         pictures = [file for file in files if file.suffix != ".parquet"]

@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float, Int32, Key, UInt8
 
 from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
 from digitjax.checkpoint import RunCheckpoints
-from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
+from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, AugmentConfig, DigitjaxError, PresetName, TrainConfig
 from digitjax.history import HistoryWriter, Record, import_summary_writer
 from digitjax.idx import Dataset
 from digitjax.model import AnyArray, Variables
@@ -267,20 +267,21 @@ def draw_order(
 SETTLED = 0.25
 
 
-def choose_rows(is_drawn: Bool[np.ndarray, "n"], config: TrainConfig, epoch: int) -> Int32[np.ndarray, "shown"]:
-    """Returns which images an epoch (from 0) shows: all, or where it settles the data's own and some drawn ones.
+def plan_epoch(
+    is_drawn: Bool[np.ndarray, "n"], config: TrainConfig, epoch: int
+) -> tuple[Int32[np.ndarray, "shown"], AugmentConfig]:
+    """Returns which images an epoch (from 0) shows, and how far they are varied.
 
-    Towards the end, less distortion brings training closer to what is tested (Touvron et al. 2019,
-    https://arxiv.org/abs/1906.06423). And drawn digits aren't by MNIST's writers: for them an upstroke makes a 7.
+    An epoch that settles shows all of the data's own images and a share of the drawn ones. Towards the end, less
+    distortion brings training closer to what is tested (Touvron et al. 2019, https://arxiv.org/abs/1906.06423). And
+    drawn digits aren't by MNIST's writers: for them an upstroke makes a 7.
     """
-    if not _is_settling(config, epoch):
-        return np.arange(len(is_drawn), dtype=np.int32)
-    is_kept = np.random.default_rng((config.seed, epoch)).random(len(is_drawn)) < SETTLED
-    return np.flatnonzero(~is_drawn | is_kept).astype(np.int32)
-
-
-def _is_settling(config: TrainConfig, epoch: int) -> bool:
-    return epoch >= config.epochs - config.settle_epochs
+    if epoch < config.epochs - config.settle_epochs:
+        return np.arange(len(is_drawn), dtype=np.int32), config.augment
+    own, drawn_ones = np.flatnonzero(~is_drawn), np.flatnonzero(is_drawn)
+    rng = np.random.default_rng((config.seed, epoch))
+    some = rng.choice(drawn_ones, round(SETTLED * len(drawn_ones)), replace=False)
+    return np.concatenate([own, some]).astype(np.int32), config.augment.scaled(SETTLED)
 
 
 # ---------------------------------------------------------------- fit
@@ -339,11 +340,10 @@ def fit(
         step = progress.start(int(state.step))
         while step < num_steps and not _should_stop_early(config, history):
             epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
-            rows = choose_rows(is_drawn, config, epoch)
+            rows, limits = plan_epoch(is_drawn, config, epoch)
             order = draw_order(config.seed, epoch, n=len(rows), steps=steps_per_epoch, batch_size=config.batch_size)
             order = _replicate(sharding.locate_rows(rows[np.asarray(order)], counts))
-            augment_config = config.augment.scaled(SETTLED) if _is_settling(config, epoch) else config.augment
-            epoch_config = dataclasses.replace(config, augment=augment_config)
+            epoch_config = dataclasses.replace(config, augment=limits)
             last_step = (epoch + 1) * steps_per_epoch
             while step < last_step and not (step % steps_between_stops == 0 and _is_stopping(stop)):
                 state = train_step(state, DeviceData(images, labels, order), config=epoch_config, num_steps=num_steps)
