@@ -28,7 +28,7 @@ def test_sheets_of_mistakes(digits, tmp_path, num_wrong):
     plots.save_mistakes(tmp_path / "mistakes.png", make_evaluation(digits, num_wrong))
     _, height = assert_drawn(tmp_path / "mistakes.png")
     rows = max(1, min(-(-num_wrong // 10), 6))
-    assert height == pytest.approx(rows * 180, abs=80)
+    assert height == pytest.approx(rows * 130, abs=80)
 
 
 @pytest.mark.parametrize("num_wrong", [0, 30])
