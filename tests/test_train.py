@@ -268,12 +268,12 @@ def test_fit_works_in_a_thread(digits, tmp_path):
 
 
 def test_epochs_that_settle_vary_images_less(digits, tmp_path, monkeypatch):
-    step, limits = train.train_step, []
+    limits = []
 
     def watched_step(state, batches, *, config, num_steps):
         limits.append(config.augment)
         assert batches.order.shape == (num_steps // 3, config.batch_size)
-        return step(state, batches, config=config, num_steps=num_steps)
+        return state._replace(step=state.step + 1, metrics=state.metrics._replace(num_examples=jnp.int32(1)))
 
     monkeypatch.setattr(train, "train_step", watched_step)
     usual = AugmentConfig(scale=0.1, elastic_pixels=0.8, spoiled_share=0.2)
