@@ -103,8 +103,10 @@ def draw_digit(ink: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -
     """
     left, top, right, bottom = ink_box(mask)
     ink, mask = ink[top:bottom, left:right], mask[top:bottom, left:right]
-    full = max(float(np.percentile(ink[mask], 90)), 1e-6)
-    ink = np.where(mask, np.minimum(ink * (255 / full), 255), 0).astype(np.float32)
+    inside = ink[mask]
+    tenth = len(inside) // 10
+    full = max(float(np.partition(inside, -1 - tenth)[-1 - tenth]), 1e-6)  # a tenth is stronger
+    ink = np.where(mask, np.minimum(ink * np.float32(255 / full), 255), 0)
     return draw_canonical(_adjust_stroke_width(ink))
 
 
