@@ -1,6 +1,7 @@
 """Accuracy on labelled pictures, by kind.
 
-python benchmarks/pictures.py digits/labels.csv lines/labels.csv nondigits/labels.csv
+python benchmarks/pictures.py FOLDER            # every labels.csv in it and below
+python benchmarks/pictures.py digits/labels.csv lines/labels.csv
 
 Each table has the columns file (relative to the table's folder), label and kind. A label of one digit is compared with
 what `predict_digit` reads; one of several digits, or with rows joined by |, must be read exactly by `read`. An empty
@@ -9,6 +10,7 @@ found; a digit that is refused isn't right.
 """
 
 import csv
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -39,15 +41,22 @@ def read_picture(recognizer: Recognizer, path: Path, label: str) -> Answer:
     return Answer("" if prediction.digit is None else str(prediction.digit), prediction.is_digit_score)
 
 
-def main(tables: Sequence[str]) -> int:
+def find_tables(paths: Sequence[str]) -> list[Path]:
+    """Returns the tables that are named or lie in a named folder; none where one isn't there."""
+    tables = [sorted(path.rglob("labels.csv")) if path.is_dir() else [path] for path in map(Path, paths)]
+    return list(itertools.chain(*tables)) if all(found and found[0].is_file() for found in tables) else []
+
+
+def main(paths: Sequence[str]) -> int:
     """Prints mistakes and a table with a line for each kind."""
+    tables = find_tables(paths)
     if not tables:
-        print(__doc__, file=sys.stderr)
+        print(f"no labels.csv in: {' '.join(paths)}\n\n{__doc__}" if paths else __doc__, file=sys.stderr)
         return 2
     recognizer = Recognizer.load()
     num_all, num_right, num_refused = Counter[str](), Counter[str](), Counter[str]()
     scores: dict[bool, list[float]] = {True: [], False: []}  # by whether there is a digit
-    for table in map(Path, tables):
+    for table in tables:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
