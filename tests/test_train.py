@@ -118,14 +118,13 @@ def test_however_computed_a_step_is_the_same(digits, monkeypatch, model, change)
 
         state = train.create_state(config, 5)
         programs.add(str(jax.make_jaxpr(step)(state)))
-        for _ in range(3):
-            state = step(state)
-        states.append(state)
+        states.append(step(state))  # one: rounding errors grow from step to step
     assert len(programs) == 2
     assert states[0].metrics.num_correct == states[1].metrics.num_correct
-    for a, b in zip(*(jax.tree.leaves((state.params, state.stats)) for state in states), strict=True):
-        # Where a gradient is nearly 0, Adam makes a whole step of its rounding error.
-        assert np.mean(abs(a - b) <= 5e-4) > 0.999
+    # The gradients, as Adam keeps them: of one that is nearly 0 it makes a whole step, be it of rounding alone.
+    first, second = ((optax.tree_utils.tree_get(state.opt_state, "mu"), state.stats) for state in states)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-3 * float(abs(b).max()))
 
 
 def test_a_step_is_optax_on_the_mean_gradient(digits):
