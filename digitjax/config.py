@@ -99,8 +99,8 @@ class TrainConfig:
     epochs: int = 7
     """Passes over the training images."""
     settle_epochs: int = 0
-    """The last epochs, in which images are varied a quarter as much and a quarter as many drawn ones are shown: how
-    the data's own writers meant a doubtful image is what the network shall learn last."""
+    """The last epochs (all, where there are no more), in which images are varied a quarter as much and a quarter as many
+    drawn ones are shown: how the data's own writers meant a doubtful image is what the network shall learn last."""
     batch_size: int = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
@@ -146,7 +146,7 @@ class TrainConfig:
                     f"one of {get_args(annotation)}",
                 )
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _require(0 <= self.settle_epochs <= self.epochs, "settle_epochs", self.settle_epochs, "0 to epochs")
+        _require(self.settle_epochs >= 0, "settle_epochs", self.settle_epochs, "at least 0")
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")

@@ -28,13 +28,13 @@ import optax
 import tyro
 from jaxtyping import Array, Bool, Float, Int32, Key, UInt8
 
-from digitjax import augment, checkpoint, cli, data, drawn, layers, model, sharding
-from digitjax.checkpoint import RunCheckpoints
+from digitjax import augment, checkpoint, cli, data, drawn, layers, model, runs, sharding
 from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, AugmentConfig, DigitjaxError, PresetName, TrainConfig
 from digitjax.history import HistoryWriter, Record, import_summary_writer
 from digitjax.idx import Dataset
 from digitjax.model import AnyArray, Variables
 from digitjax.progress import Progress
+from digitjax.runs import RunCheckpoints
 
 # ---------------------------------------------------------------- state
 
@@ -490,7 +490,7 @@ def train(args: TrainArguments) -> int:
     if args.distributed:
         sharding.join_processes(args.coordinator, args.num_processes, args.process_id)
     config, splits, out = _choose_run(args)
-    lock = checkpoint.lock_run(out) if sharding.is_first_process() else contextlib.nullcontext()
+    lock = runs.lock_run(out) if sharding.is_first_process() else contextlib.nullcontext()
     with lock, contextlib.nullcontext() if args.debug else _threads_silent():
         try:
             return _train(args, config, splits, out)
@@ -543,12 +543,12 @@ def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: 
 
 
 def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:
-    if checkpoint.holds_run(out) and not args.resume:
+    if runs.holds_run(out) and not args.resume:
         if not args.overwrite:
             raise DigitjaxError(
                 f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
             )
-        checkpoint.delete_run(out)
+        runs.delete_run(out)
     checkpoint.save_config(out, config)
 
 

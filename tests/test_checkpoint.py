@@ -1,17 +1,17 @@
 import contextlib
 import dataclasses
+import io
 import json
 import pathlib
 import pickle
-import resource
 import shutil
-import signal
+import zipfile
 
 import jax
 import numpy as np
 import pytest
 
-from digitjax import checkpoint, model, train
+from digitjax import checkpoint, model
 from digitjax.checkpoint import CheckpointError
 from digitjax.config import PRESETS, TrainConfig
 
@@ -102,12 +102,15 @@ checkpoint.save_config(pathlib.Path(sys.argv[1]), config.TrainConfig(model="mlp"
 checkpoint.save_weights(pathlib.Path(sys.argv[1]), jax.tree.map(place, variables))
 """
 
+
 LOAD_AND_SUM = """
 import sys, pathlib, jax
 from digitjax import checkpoint
 assert len(jax.devices()) == 4
 print(float(checkpoint.load_model(pathlib.Path(sys.argv[1])).variables["params"]["Dense_0"]["kernel"].sum()))
 """
+
+
 FOUR_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
 
 
@@ -125,47 +128,6 @@ def test_what_one_device_saves_four_restore(run, python):
     assert float(result.stdout) == pytest.approx(float(kernel.sum()), rel=1e-6)
 
 
-def test_states_come_back_with_their_history(tmp_path):
-    state = train.create_state(CONFIG, 10)
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest_step() is None
-        for step, loss in ((10, 0.5), (20, 0.1), (30, 0.3), (40, 0.2)):
-            history = [{"epoch": step, "validation_loss": loss}]
-            checkpoints.save(step, state._replace(step=np.int32(step)), history, validation_loss=loss)
-        checkpoints.save(45, state._replace(step=np.int32(45)), [])  # as after an interruption
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest_step() == 45
-        restored, history = checkpoints.restore(state)
-        assert int(restored.step) == 45
-        assert history == []
-        best, history = checkpoints.restore(state, 20)  # not among the last two, but the best
-        assert int(best.step) == 20
-        assert history == [{"epoch": 20, "validation_loss": 0.1}]
-        assert_same_trees(best.opt_state, state.opt_state)
-        with pytest.raises(CheckpointError, match="/10/SHA256SUMS: can't be read"):
-            checkpoints.restore(state, 10)
-
-
-def test_a_state_of_another_network_is_refused(tmp_path):
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, train.create_state(CONFIG, 10), [])
-    other = train.create_state(TrainConfig(dataset="digits", model="cnn-16-8"), 10)
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="/1: "):
-        checkpoints.restore(other)
-
-
-def test_nothing_to_resume_from(tmp_path):
-    with (
-        checkpoint.RunCheckpoints(tmp_path) as checkpoints,
-        pytest.raises(CheckpointError, match="holds no state to resume from"),
-    ):
-        checkpoints.restore(train.create_state(CONFIG, 10))
-
-
-def list_files(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def damage(path):
     """Yields the ways in which a file may be damaged, each done: flipped bits, its end lost, all of it lost."""
     whole = path.read_bytes()
@@ -181,9 +143,7 @@ def damage(path):
 
 
 def test_damage_to_any_file_of_a_model_is_named(copy):
-    paths = [copy / name for name in ("config.json", "calibration.json", "SHA256SUMS")] + list_files(copy / "weights")
-    assert len(paths) > 6
-    for path in paths:
+    for path in [copy / name for name in ("config.json", "weights.npz", "calibration.json", "SHA256SUMS")]:
         for lost in damage(path):
             with pytest.raises(CheckpointError) as caught:
                 checkpoint.load_model(copy)
@@ -192,80 +152,14 @@ def test_damage_to_any_file_of_a_model_is_named(copy):
     checkpoint.load_model(copy)
 
 
-def test_damage_to_any_file_of_a_state_falls_back_to_the_one_before(tmp_path, caplog):
-    state = train.create_state(CONFIG, 10)
-    with checkpoint.RunCheckpoints(tmp_path / "run") as checkpoints:
-        checkpoints.save(1, state._replace(step=np.int32(1)), [{"epoch": 1}])
-        checkpoints.save(2, state._replace(step=np.int32(2)), [{"epoch": 1}, {"epoch": 2}])
-    folder = tmp_path / "run" / "state"
-    shutil.copytree(folder, tmp_path / "whole")
-    for name in [path.relative_to(folder) for path in list_files(folder / "2")]:
-        caplog.clear()
-        path = folder / name
-        whole = path.read_bytes()
-        path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:] if whole else b"x")
-        with checkpoint.RunCheckpoints(tmp_path / "run") as checkpoints:
-            restored, history = checkpoints.restore(state)
-            assert (int(restored.step), history) == (1, [{"epoch": 1}])
-            assert checkpoints.latest_step() == 1  # what is damaged is in nobody's way any more
-        assert "going on from step 1" in caplog.text
-        assert str(folder / "2") in caplog.text
-        shutil.copytree(tmp_path / "whole" / "2", folder / "2")
-    with checkpoint.RunCheckpoints(tmp_path / "run") as checkpoints:
-        assert int(checkpoints.restore(state)[0].step) == 2
-
-
-def test_without_a_whole_state_a_run_begins_anew(tmp_path):
-    state = train.create_state(CONFIG, 10)
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state, [])
-    (tmp_path / "state" / "1" / "SHA256SUMS").unlink()  # as a kill leaves it just before the end of writing
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="start anew"):
-        checkpoints.restore(state)
-
-
-@pytest.fixture
-def full_disk():
-    """A context in which no file may grow beyond 10,000 bytes."""
-
-    @contextlib.contextmanager
-    def limit():
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    return limit
-
-
-# Where Orbax's storage fails, threads of its own end with errors that nobody waits for.
-storage_gives_up = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@storage_gives_up
-def test_on_a_full_disk_earlier_states_stay(tmp_path, full_disk):
-    state = train.create_state(CONFIG, 10)
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state, [{"epoch": 1}])
-        with full_disk(), pytest.raises(CheckpointError, match=r"state/2: can't be written: .*too large"):
-            checkpoints.save(2, state, [{"epoch": 2}])
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore(state)[1] == [{"epoch": 1}]
-        checkpoints.save(2, state, [{"epoch": 2}])  # there is room again
-        assert checkpoints.restore(state)[1] == [{"epoch": 2}]
-
-
-@storage_gives_up
 def test_on_a_full_disk_earlier_weights_stay(tmp_path, full_disk):
     network = model.create_model(TrainConfig(model="mlp"))
     first, second = (model.init_variables(network, jax.random.key(seed)) for seed in (0, 1))
     checkpoint.save_config(tmp_path, CONFIG)
     checkpoint.save_weights(tmp_path, first)
-    with full_disk(), pytest.raises(CheckpointError, match=r"weights: can't be written: .*too large"):
+    with full_disk(), pytest.raises(CheckpointError, match=r"weights\.npz: can't be written: .*too large"):
         checkpoint.save_weights(tmp_path, second)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "weights", "SHA256SUMS"}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "weights.npz", "SHA256SUMS"}
     assert_same_trees(checkpoint.load_model(tmp_path).variables, first)
     checkpoint.save_weights(tmp_path, second)
     assert_same_trees(checkpoint.load_model(tmp_path).variables, second)
@@ -281,13 +175,12 @@ class Payload:
         return pathlib.Path.touch, (self.marker,)
 
 
-@storage_gives_up
 def test_a_strangers_checkpoint_runs_nothing(copy, tmp_path):
     marker = tmp_path / "ran"
     payload = pickle.dumps(Payload(marker))
     pickle.loads(payload)  # noqa: S301 - that it does run
     marker.unlink()
-    for path in [copy / "config.json", copy / "calibration.json", *list_files(copy / "weights")]:
+    for path in [copy / name for name in ("config.json", "weights.npz", "calibration.json")]:
         whole = path.read_bytes()
         path.write_bytes(payload)
         checkpoint.seal_model(copy)
@@ -295,23 +188,6 @@ def test_a_strangers_checkpoint_runs_nothing(copy, tmp_path):
             checkpoint.load_model(copy)
         assert not marker.exists()
         path.write_bytes(whole)
-
-
-LOCK = """
-import os, pathlib, signal, sys
-from digitjax import checkpoint
-with checkpoint.lock_run(pathlib.Path(sys.argv[1])):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_a_run_is_locked_until_its_process_ends(tmp_path, python):
-    with checkpoint.lock_run(tmp_path):
-        refused = python("-c", LOCK, str(tmp_path))
-        assert b"another process is training into it" in refused.stderr
-    assert python("-c", LOCK, str(tmp_path)).returncode == -signal.SIGKILL
-    with checkpoint.lock_run(tmp_path):
-        pass
 
 
 def test_no_run(tmp_path):
@@ -326,7 +202,7 @@ def test_a_broken_config_is_named(copy):
 
 
 def test_an_unfinished_run_says_how_to_go_on(copy):
-    shutil.rmtree(copy / "weights")
+    (copy / "weights.npz").unlink()
     with pytest.raises(CheckpointError, match=r"python -m digitjax\.train --resume --out"):
         checkpoint.load_model(copy)
 
@@ -339,7 +215,7 @@ def test_weights_of_another_network_are_refused(copy, name, misfit):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model": name}))
     checkpoint.seal_model(copy)
-    with pytest.raises(CheckpointError, match=f"weights: doesn't fit model '{name}': params/{misfit}"):
+    with pytest.raises(CheckpointError, match=f"weights.npz: doesn't fit model '{name}': params/{misfit}"):
         checkpoint.load_model(copy)
 
 
@@ -363,12 +239,17 @@ def test_weights_of_another_shape_are_refused(tmp_path):
 
 
 def test_broken_weights_are_named(copy):
-    for path in (copy / "weights").rglob("*"):
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    checkpoint.seal_model(copy)
-    with pytest.raises(CheckpointError, match="weights: can't be restored"):
-        checkpoint.load_model(copy)
+    path = copy / "weights.npz"
+    whole = path.read_bytes()
+    array, text = io.BytesIO(), io.BytesIO()
+    np.save(array, np.zeros(3))
+    with zipfile.ZipFile(text, "w") as archive:
+        archive.writestr("params/Dense_0/kernel", "no array")
+    for content in (b"", whole[: len(whole) // 2], whole.replace(b"<f4", b"<x4"), array.getvalue(), text.getvalue()):
+        path.write_bytes(content)
+        checkpoint.seal_model(copy)
+        with pytest.raises(CheckpointError, match=r"weights\.npz: (can't be read|doesn't fit)"):
+            checkpoint.load_model(copy)
 
 
 def test_the_weights_that_ship_are_whole():

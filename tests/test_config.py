@@ -16,7 +16,7 @@ def test_json_round_trip():
     ("field", "value"),
     [
         ("epochs", 0),
-        ("settle_epochs", 8),
+        ("settle_epochs", -1),
         ("batch_size", 0),
         ("learning_rate", 0.0),
         ("weight_decay", -1.0),

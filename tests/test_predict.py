@@ -238,7 +238,7 @@ def test_preprocessing_leaves_mnist_alone(mnist, recognizer):
     assert np.mean([p.digit is not None for p in predictions]) >= 0.975  # by choice, see calibrate.py
 
 
-HEAVY = ("tensorflow", "tensorflow_datasets", "matplotlib", "sklearn", "gradio")
+HEAVY = ("tensorflow", "tensorflow_datasets", "orbax", "matplotlib", "sklearn", "gradio")
 
 
 def test_importing_is_light(python):

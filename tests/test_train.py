@@ -16,7 +16,7 @@ import optax
 import pytest
 from conftest import TINY_RUN
 
-from digitjax import checkpoint, layers, model, train
+from digitjax import checkpoint, layers, model, runs, train
 from digitjax.config import PRESETS, AugmentConfig, TrainConfig
 from digitjax.idx import Dataset
 
@@ -91,6 +91,13 @@ def test_epochs_that_settle_show_all_own_images_and_few_drawn_ones():
         assert rows >= set(np.flatnonzero(~is_drawn).tolist())
         assert len(rows) == 6_000 + 750
     assert shown[0] != shown[1]
+
+
+def test_a_run_shorter_than_its_settling_settles_all_along():
+    config = replace(CONFIG, epochs=1, settle_epochs=2)
+    rows, limits = train.plan_epoch(np.arange(90) % 3 == 0, config, 0)
+    assert len(rows) == 60 + round(0.25 * 30)
+    assert limits == config.augment.scaled(0.25)
 
 
 @pytest.mark.parametrize(("batch_size", "micro_batches"), [(128, 4), (64, 2), (100, 4), (32, 1), (7, 1), (127, 1)])
@@ -314,7 +321,7 @@ def test_the_learning_rate_halves_on_a_plateau(digits, tmp_path, monkeypatch):
 def test_without_averaging_the_last_weights_are_kept(digits, tmp_path):
     config = replace(CONFIG, epochs=1, average_decay=0.0)
     result = fit(config, digits, tmp_path)
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
+    with runs.RunCheckpoints(tmp_path) as checkpoints:
         state, _ = checkpoints.restore(train.create_state(config, 19))
     assert_same_trees(result.variables["params"], state.params)
 
@@ -334,7 +341,7 @@ def test_a_run_leaves_its_folder(run):
     assert names == {
         "config.json", "calibration.json", "metrics.jsonl",
         "report.json", "report.html", "history.png", "confusion_matrix.png", "mistakes.png",
-        "state", "weights", "SHA256SUMS", ".lock",
+        "state", "weights.npz", "SHA256SUMS", ".lock",
     }  # fmt: skip
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
@@ -446,7 +453,7 @@ def test_a_run_whose_loss_is_lost_stops_and_keeps_the_last_good_state(digits, tm
     monkeypatch.setattr(train, "train_step", poison)
     with pytest.raises(train.TrainingError, match=r"since step 32; the state of step 23 is kept.*--learning-rate"):
         fit(CONFIG, digits, tmp_path)
-    with checkpoint.RunCheckpoints(tmp_path) as checkpoints:
+    with runs.RunCheckpoints(tmp_path) as checkpoints:
         state, history = checkpoints.restore(train.create_state(CONFIG, 100))
     assert int(state.step) == 23
     assert len(history) == 1
@@ -474,7 +481,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, python):
 
 
 def test_two_runs_into_one_folder_are_refused(tmp_path, capsys):
-    with checkpoint.lock_run(tmp_path):
+    with runs.lock_run(tmp_path):
         assert train.main([*TINY_RUN, "--overwrite", "--out", str(tmp_path)]) == 2
     assert "another process is training into it" in capsys.readouterr().err
     assert not (tmp_path / "config.json").exists()
