@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from digitjax.canvas import SIDE, Canvas, blank_canvas, draw_strokes, round_corners
+from digitjax.canvas import SIDE, Canvas, blank_canvas, choose_pen, draw_strokes, round_corners
 from digitjax.ink import disk
 
 # Latin, Greek, Cyrillic; arrows, mathematics, shapes, symbols.
@@ -17,8 +17,19 @@ ALPHABETS = (
     *(range(0x2190, 0x21C4), range(0x2200, 0x2294), range(0x25A0, 0x25D0), range(0x2605, 0x2670)),
 )
 
+# Phonetic signs, old Cyrillic, Armenian, Arabic, Lao, Canadian syllabics: shapes that none of the above has. Some pass
+# for digits, so that each drawing must be compared with those.
+OTHER_SCRIPTS = (
+    *(range(0x250, 0x2B0), range(0x460, 0x530), range(0x531, 0x588)),
+    *(range(0x621, 0x64B), range(0xE81, 0xEB1), range(0x1401, 0x1677)),
+)
+
 # What passes for a digit, upright or slanted, when it stands alone.
-LOOK_ALIKES = frozenset("OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρ&/\\|!1()[]{}'`,.;:_\"^~§")  # noqa: RUF001 - ambiguous they are
+LOOK_ALIKES = frozenset(
+    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρ&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
+    "ɂɘɜɝɞɡɥɨɩɪɫɬɭɵɸɿʂʃʅʆʑʒʓʔʕʖʘʚʡʢѮѯѲѳѺѻҔҕҘҙҶҷҸҹӀӏӋӌӞӟӠӡӨөӪӫӴӵԆԇԌԚԛՁձՅյՏՑցՕօԶԳգզժլջղղՇշկծՔ"
+    "اأإآوؤهةقدءຈວງຯອᑊᐤᐝᐟᑫᑬᑲᑳᒀᒉᒣᔆᔕᕐᕔᕖᕥᙆᙇ"
+)
 
 LOOK_ALIKE_WORDS = frozenset(
     ("DIGIT", "NUMBER", "CIRCLE", "RING", "VERTICAL", "INFINITY", "INTEGRAL", "DIVIDES", "PARALLEL", "MINUS")
@@ -112,8 +123,14 @@ def draw_character(rng: np.random.Generator, characters: str | None = None) -> C
     font = str(rng.choice(FONTS))
     letters, signs = _list_drawable(font)
     choices = list(characters) if characters else signs if rng.random() < SIGN_SHARE else letters
-    printed = _print(str(rng.choice(choices)), font, 72)
-    return _trace(rng, printed) if rng.random() < TRACED_SHARE else printed
+    return _print_or_trace(rng, str(rng.choice(choices)), font)
+
+
+def draw_unfamiliar(rng: np.random.Generator) -> Canvas:
+    """A letter of one of `OTHER_SCRIPTS`, printed, or printed and then traced."""
+    fonts = _list_unfamiliar()[rng.integers(len(OTHER_SCRIPTS))]
+    font = str(rng.choice(list(fonts)))
+    return _print_or_trace(rng, str(rng.choice(fonts[font])), font)
 
 
 def draw_print(rng: np.random.Generator) -> Canvas:
@@ -131,13 +148,18 @@ def _write(character: str, font: int, rng: np.random.Generator) -> Canvas:
     (width, height), base = cv2.getTextSize(character, font, 1.0, 1)
     scale = 56 / max(width, height)
     at = (round((SIDE - width * scale) / 2), round((SIDE + (height - base / 2) * scale) / 2))
-    return cv2.putText(blank_canvas(), character, at, font, scale, 255, int(rng.integers(3, 9)), cv2.LINE_AA)
+    return cv2.putText(blank_canvas(), character, at, font, scale, 255, choose_pen(rng), cv2.LINE_AA)
 
 
 def _print(text: str, font: str, size: int) -> Canvas:
     image = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), text, fill=255, font=_load_font(font, size), anchor="mm")
     return np.array(image)
+
+
+def _print_or_trace(rng: np.random.Generator, character: str, font: str) -> Canvas:
+    printed = _print(character, font, 72)
+    return _trace(rng, printed) if rng.random() < TRACED_SHARE else printed
 
 
 def _trace(rng: np.random.Generator, printed: Canvas) -> Canvas:
@@ -149,9 +171,7 @@ def _trace(rng: np.random.Generator, printed: Canvas) -> Canvas:
     distance = cv2.distanceTransform((large > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     curvature = cv2.Laplacian(cv2.GaussianBlur(distance, (0, 0), 1), cv2.CV_32F, ksize=3)
     middle = ((curvature < -1.2) & (distance > 0.9)).astype(np.uint8) * 255
-    return cv2.resize(
-        cv2.dilate(middle, disk(2 * int(rng.integers(3, 9)) - 1)), (SIDE, SIDE), interpolation=cv2.INTER_AREA
-    )
+    return cv2.resize(cv2.dilate(middle, disk(2 * choose_pen(rng) - 1)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 @functools.cache
@@ -175,11 +195,26 @@ def _list_ascii_letters() -> str:
 @functools.cache
 def _list_drawable(font: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the letters and the other signs that a font holds."""
+    characters = [c for c in list_characters() if ord(c) in _list_held(font)]
+    return tuple(c for c in characters if c.isalpha()), tuple(c for c in characters if not c.isalpha())
+
+
+@functools.cache
+def _list_unfamiliar() -> tuple[dict[str, tuple[str, ...]], ...]:
+    """Returns, for each of `OTHER_SCRIPTS`, its letters that a font holds, by font."""
+    scripts = []
+    for codes in OTHER_SCRIPTS:
+        letters = [chr(code) for code in codes if chr(code).isalpha() and chr(code) not in LOOK_ALIKES]
+        by_font = {font: tuple(c for c in letters if ord(c) in _list_held(font)) for font in FONTS}
+        scripts.append({font: held for font, held in by_font.items() if held})
+    return tuple(scripts)
+
+
+@functools.cache
+def _list_held(font: str) -> frozenset[int]:
     from matplotlib.ft2font import FT2Font  # 0.2 s
 
-    held = FT2Font(_find_font(font)).get_charmap()
-    characters = [c for c in list_characters() if ord(c) in held]
-    return tuple(c for c in characters if c.isalpha()), tuple(c for c in characters if not c.isalpha())
+    return frozenset(FT2Font(_find_font(font)).get_charmap())
 
 
 @functools.cache

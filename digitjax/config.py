@@ -99,8 +99,9 @@ class TrainConfig:
     epochs: int = 7
     """Passes over the training images."""
     settle_epochs: int = 0
-    """The last epochs (all, where there are no more), in which images are varied a quarter as much and a quarter as many
-    drawn ones are shown: how the data's own writers meant a doubtful image is what the network shall learn last."""
+    """The last epochs (all, where there are no more), in which images are varied a quarter as much and a quarter as
+    many drawn ones are shown: how the data's own writers meant a doubtful image is what the network shall learn
+    last."""
     batch_size: int = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
@@ -196,10 +197,11 @@ PRESETS: dict[PresetName, TrainConfig] = {
     "best": TrainConfig(
         model="vgg",
         epochs=20,
+        settle_epochs=5,
         negative_share=0.25,
         one_seven_share=0.03,
         redrawn_share=0.16,
-        augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4),
+        augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4, spoiled_share=0.05),
     ),
 }
 """Whole recipes, by the name that `--preset` gives them."""

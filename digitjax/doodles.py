@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from digitjax.canvas import SIDE, Canvas, blank_canvas, draw_line, draw_strokes, round_corners
+from digitjax.canvas import SIDE, Canvas, blank_canvas, choose_pen, draw_line, draw_strokes, round_corners
 
 
 def draw_sign(rng: np.random.Generator) -> Canvas:
@@ -27,7 +27,7 @@ def draw_sign(rng: np.random.Generator) -> Canvas:
 
 def draw_scribble(rng: np.random.Generator) -> Canvas:
     """Long strokes that wander, or go to and fro as if to fill a field."""
-    canvas, pen = blank_canvas(), int(rng.integers(2, 8))
+    canvas, pen = blank_canvas(), choose_pen(rng)
     for _ in range(rng.integers(1, 4)):
         points = rng.uniform(12, SIDE - 12, (int(rng.integers(6, 16)), 2))
         if rng.random() < 0.3:
@@ -46,12 +46,12 @@ def draw_spiral(rng: np.random.Generator) -> Canvas:
     else:
         wave = rng.uniform(6, 20) * np.sin(2 * np.pi * rng.uniform(1.5, 5) * t + rng.uniform(0, 7))
         points = np.stack([12 + (SIDE - 24) * t, SIDE / 2 + wave], axis=1)
-    return draw_line(blank_canvas(), points, int(rng.integers(2, 7)))
+    return draw_line(blank_canvas(), points, choose_pen(rng))
 
 
 def draw_shape(rng: np.random.Generator) -> Canvas:
     """Polygons, stars and rays, filled or not, one or a few."""
-    canvas, pen = blank_canvas(), int(rng.integers(2, 8))
+    canvas, pen = blank_canvas(), choose_pen(rng)
     num_shapes = int(rng.choice([1, 1, 2, 3, 5]))
     for _ in range(num_shapes):
         radius = rng.uniform(10, 38 if num_shapes == 1 else 24)

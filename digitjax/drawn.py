@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from digitjax.canvas import EXTENT, SIDE, Canvas, center_ink, draw_line, draw_strokes, enlarge_ink, finish_drawing
-from digitjax.characters import draw_character, draw_letter, draw_print
+from digitjax.characters import draw_character, draw_letter, draw_print, draw_unfamiliar
 from digitjax.config import TrainConfig
 from digitjax.doodles import draw_bars, draw_blots, draw_face, draw_scribble, draw_shape, draw_sign, draw_spiral
 from digitjax.idx import ALL, Dataset, Part
@@ -222,8 +222,9 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
         return _unless_alike(finish_drawing(rng, canvas), looks)
 
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [
-        (0.50, lambda: finish(draw_letter(rng))),
-        (0.14, lambda: finish_unlike(draw_sign(rng))),
+        (0.42, lambda: finish(draw_letter(rng))),
+        (0.10, lambda: finish_unlike(draw_unfamiliar(rng))),
+        (0.12, lambda: finish_unlike(draw_sign(rng))),
         (0.04, lambda: finish(draw_print(rng))),
         (0.05, lambda: finish_unlike(draw_scribble(rng))),
         (0.02, lambda: finish_unlike(draw_spiral(rng))),

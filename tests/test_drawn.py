@@ -93,6 +93,20 @@ def measure_stroke_widths(image):
     return 2 * distance[(distance == cv2.dilate(distance, np.ones((5, 5)))) & (distance > 0)]
 
 
+def test_hands_have_pens_as_thick_as_mnists(mnist):
+    """Or a network would take thick strokes for a digit's."""
+    rng, drawings = np.random.default_rng(3), []
+    while len(drawings) < 300:
+        image = canvas.finish_drawing(rng, characters.draw_written(rng))
+        drawings += [] if image is None else [image]
+    shares = []
+    for images in (mnist.train.images[:1000, ..., 0], drawings):
+        large = [cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for image in images]
+        widths = np.array([np.median(measure_stroke_widths(image)) / 4 for image in large])
+        shares.append([np.mean(widths < 2), np.mean(widths > 3)])
+    np.testing.assert_allclose(*shares, atol=0.1)
+
+
 def test_traced_letters_have_strokes_of_one_width():
     """Of a serif font the thin strokes are less than half as wide as the thick ones; those of a pen are alike."""
     spreads = []
@@ -135,6 +149,18 @@ def test_no_letter_that_passes_for_a_digit_is_drawn():
     listed = characters.list_characters()
     assert not set(listed) & set("0123456789OoIlSsZz①²½○◯|")
     assert set(listed) >= set("AKWXkwλΨЖ★")
+
+
+def test_fonts_hold_the_unfamiliar_letters():
+    """What a font lacks it prints as a box."""
+    scripts = characters._list_unfamiliar()
+    assert len(scripts) == len(characters.OTHER_SCRIPTS)
+    for fonts in scripts:
+        for font, letters in fonts.items():
+            box = characters._print("\U000effff", font, 72)
+            assert all((characters._print(letter, font, 72) != box).any() for letter in letters[::7])
+            assert not set(letters) & characters.LOOK_ALIKES
+    assert {letter for letters in scripts[2].values() for letter in letters} >= set("ԱխՖ")  # Armenian
 
 
 def test_turned_digits_are_other_shapes(digits):
