@@ -1,6 +1,6 @@
 """Accuracy on pictures composed of MNIST's validation digits and of drawings without one, whose truth is known.
 
-    python benchmarks/composed.py --idx-dir FOLDER      # one digit on paper, none, and numbers of several digits
+    python benchmarks/composed.py --idx-dir FOLDER      # one digit on paper, none, numbers of several digits, words
     python benchmarks/composed.py --idx-dir FOLDER --fit
 
 Pen, paper, light, rules, neighbours and the gaps between digits are drawn at random. With `--fit` the constants by
@@ -9,6 +9,7 @@ reported.
 """
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitjax import cut, data, drawn, predict, segment
+from digitjax.canvas import finish_drawing
+from digitjax.characters import draw_letter
 from digitjax.idx import Dataset
 
 FIT_SEED, REPORT_SEED = 1, 2
@@ -102,6 +105,13 @@ def compose_digit(rng: np.random.Generator, dataset: Dataset) -> tuple[NDArray[n
     return canvas, str(dataset.labels[i])
 
 
+def draw_letters(rng: np.random.Generator, n: int) -> Dataset:
+    """Draws letters in MNIST's form."""
+    drawings = (finish_drawing(rng, draw_letter(rng)) for _ in itertools.count())
+    images = itertools.islice((image for image in drawings if image is not None), n)
+    return Dataset(np.stack(list(images))[..., None], np.full(n, drawn.NO_DIGIT, np.int32))
+
+
 def photograph(rng: np.random.Generator, ink: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Puts ink on paper under a lamp, in front of a camera."""
     height, width = ink.shape
@@ -179,6 +189,10 @@ def main() -> None:
     print(f"no digit:   {np.mean(refused):.1%} of {len(refused)} refused")
     numbers = list(compose(REPORT_SEED, validation, args.pictures, numbers=True))
     print(f"numbers:    {share_read(recognizer, numbers):.1%} of {len(numbers)} exactly right")
+    letters = draw_letters(np.random.default_rng(REPORT_SEED), args.pictures)
+    words = compose(REPORT_SEED, letters, args.pictures, numbers=True)
+    skipped = [not recognizer.read(picture).text for picture, _ in words]
+    print(f"words:      {np.mean(skipped):.1%} of {len(skipped)} skipped")
 
 
 if __name__ == "__main__":

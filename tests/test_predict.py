@@ -202,7 +202,15 @@ def test_the_pieces_of_a_row_vote(seven, scores, priors, is_of_digits):
         (Candidate(i, i + 1, image, 1.0, float(prior)), dataclasses.replace(prediction, is_digit_score=score))
         for i, (score, prior) in enumerate(zip(scores, priors, strict=True))
     ]
-    assert (predict._sum_log_odds(pieces) >= 0) == is_of_digits
+    threshold = 1 / (1 + np.exp(-predict.LEEWAY))  # so that even odds speak for neither
+    assert (predict._sum_log_odds(pieces, threshold) >= 0) == is_of_digits
+    # A network that is ten times as sure of everything, its threshold, too, says the same.
+    surer = [(c, dataclasses.replace(p, is_digit_score=_surer(p.is_digit_score))) for c, p in pieces]
+    assert (predict._sum_log_odds(surer, _surer(threshold)) >= 0) == is_of_digits
+
+
+def _surer(score):
+    return 10 * score / (10 * score + 1 - score)
 
 
 def test_one_bad_picture_leaves_the_others(recognizer, seven):
