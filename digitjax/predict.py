@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 import tyro
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from digitjax import checkpoint, cli, model
 from digitjax.config import DIGITS, DigitjaxError
@@ -235,11 +235,16 @@ MAX_LOG_ODDS, CUT_WEIGHT, LEEWAY = 3.0, 0.3, 1.5
 
 def _sum_log_odds(pieces: Sequence[tuple[Candidate, Prediction]], threshold: float) -> float:
     """Returns the logarithm of the odds that a row is one of digits, each of its pieces a witness of its own."""
-    scores = np.array([threshold, *(prediction.is_digit_score for _, prediction in pieces)]).clip(1e-6, 1 - 1e-6)
-    at_threshold, *log_odds = np.log(scores / (1 - scores))
-    log_odds = (np.array(log_odds) - at_threshold + LEEWAY).clip(-MAX_LOG_ODDS, MAX_LOG_ODDS)
+    scores = np.array([prediction.is_digit_score for _, prediction in pieces])
+    log_odds = _log_odds(scores) - _log_odds(np.array([threshold])) + LEEWAY
+    log_odds = log_odds.clip(-MAX_LOG_ODDS, MAX_LOG_ODDS)
     weights = np.array([CUT_WEIGHT if candidate.log_prior < 0 else 1.0 for candidate, _ in pieces])
     return float((weights * log_odds).sum())
+
+
+def _log_odds(scores: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+    clipped = scores.clip(1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
 
 
 # The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.

@@ -17,15 +17,14 @@ import orbax.checkpoint as ocp
 from filelock import FileLock, Timeout
 
 from digitjax import hashes, sharding
-from digitjax.checkpoint import CALIBRATION_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointError, find_misfit
+from digitjax.checkpoint import CONFIG_NAME, MODEL_NAMES, WEIGHTS_NAME, CheckpointError, find_misfit
 from digitjax.history import METRICS_NAME, TENSORBOARD_NAME, Record
 
 logger = logging.getLogger(__name__)
 
 STATE_NAME = "state"
 RESULT_NAMES = (
-    WEIGHTS_NAME,
-    CALIBRATION_NAME,
+    *MODEL_NAMES,
     hashes.SUMS_NAME,
     METRICS_NAME,
     "report.json",
@@ -175,5 +174,5 @@ def delete_run(folder: Path) -> None:
     """Deletes a run's files from its folder, and leaves all others alone."""
     for name in (STATE_NAME, TENSORBOARD_NAME):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (CONFIG_NAME, *RESULT_NAMES):
+    for name in RESULT_NAMES:
         (folder / name).unlink(missing_ok=True)

@@ -102,15 +102,12 @@ checkpoint.save_config(pathlib.Path(sys.argv[1]), config.TrainConfig(model="mlp"
 checkpoint.save_weights(pathlib.Path(sys.argv[1]), jax.tree.map(place, variables))
 """
 
-
 LOAD_AND_SUM = """
 import sys, pathlib, jax
 from digitjax import checkpoint
 assert len(jax.devices()) == 4
 print(float(checkpoint.load_model(pathlib.Path(sys.argv[1])).variables["params"]["Dense_0"]["kernel"].sum()))
 """
-
-
 FOUR_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
 
 
