@@ -5,8 +5,10 @@ Arrays are saved from the host, so that any number of devices restores them.
 """
 
 import contextlib
+import functools
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ class RunCheckpoints:
     """
 
     def __init__(self, folder: Path) -> None:
+        _ignore_late_writes()
         policies = ocp.checkpoint_managers
         self._folder = folder.absolute() / STATE_NAME
         self._manager = ocp.CheckpointManager(
@@ -139,6 +142,23 @@ class RunCheckpoints:
             newest = next(iter(damages.values()))
             raise CheckpointError(f"{newest}; no earlier state is whole, so start anew (--overwrite)")
         raise CheckpointError(f"{self._folder}: holds no state to resume from")
+
+
+@functools.cache  # once a process
+def _ignore_late_writes() -> None:
+    """Keeps quiet about those writes of a state that end after another has failed.
+
+    Their errors come from threads of Orbax's, to an event loop that it has closed, perhaps only when the command has
+    told its own. What is to be told is in the first, which `RunCheckpoints.save` raises.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    report = sys.unraisablehook
+
+    def report_others(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = report_others
 
 
 def _explain(error: Exception) -> str:

@@ -491,7 +491,7 @@ def train(args: TrainArguments) -> int:
         sharding.join_processes(args.coordinator, args.num_processes, args.process_id)
     config, splits, out = _choose_run(args)
     lock = runs.lock_run(out) if sharding.is_first_process() else contextlib.nullcontext()
-    with lock, contextlib.nullcontext() if args.debug else _threads_silent():
+    with lock:
         try:
             return _train(args, config, splits, out)
         except (RuntimeError, ValueError) as error:  # JAX's, where another process is gone
@@ -500,16 +500,6 @@ def train(args: TrainArguments) -> int:
             raise TrainingError(
                 f"another process was lost ({error}); what was saved is kept: start all of them again, with --resume"
             ) from error
-
-
-@contextlib.contextmanager
-def _threads_silent() -> Iterator[None]:
-    """Keeps quiet about errors in threads of the libraries: where Orbax can't write, each of its threads has some."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
 
 
 def _train(args: TrainArguments, config: TrainConfig, splits: data.Splits, out: Path) -> int:
