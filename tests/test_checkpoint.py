@@ -206,7 +206,7 @@ def test_an_unfinished_run_says_how_to_go_on(copy):
 
 @pytest.mark.parametrize(
     ("name", "misfit"),
-    [("cnn-16-8", "Conv_0/bias is missing"), ("cnn-32-64-64", "Conv_0/bias is missing")],
+    [("cnn-16-8", "Conv_0/kernel is missing"), ("cnn-32-64-64", "Conv_0/kernel is missing")],
 )
 def test_weights_of_another_network_are_refused(copy, name, misfit):
     config = json.loads((copy / "config.json").read_text())

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import get_args
 
 import jax
@@ -6,6 +7,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
+from flax import linen as nn
+from jax import lax
 
 from digitjax import checkpoint, model
 from digitjax.config import ModelName, TrainConfig
@@ -66,6 +69,40 @@ def test_dropout_only_acts_while_training():
     np.testing.assert_array_equal(train(0), train(0))
     evaluated = network.apply(variables, images, train=False)
     np.testing.assert_array_equal(evaluated, network.apply(variables, images, train=False))
+
+
+@pytest.mark.parametrize("name", ["default", "cnn-16-8", "cnn-32-64-64"])
+def test_pooling_first_changes_neither_logits_nor_gradients(name):
+    """Beside the usual order, with Flax's operations: convolution and bias, ReLU, pooling of all that is whole."""
+    network, variables = create(name)
+    # Biases are 0 at first, and any order is right with those.
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), variables["params"]
+    )
+    images = jax.random.randint(jax.random.key(2), (4, 28, 28, 1), 0, 256).astype(jnp.float32)
+    images *= images[:, ::-1] > 100  # with blank ground, where all that is pooled is equal
+
+    def usual(params):
+        x = model.normalize_pixels(images)
+        for i in range(len(network.features)):
+            kernel = params[f"Conv_{i}"]["kernel"]
+            x = lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = nn.relu(x + params[f"bias_{i}"])
+            x = nn.max_pool(x, (2, 2), (2, 2)) if i < 2 else x
+        x = x.reshape(4, -1)
+        x = nn.relu(x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"])
+        return x @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
+
+    def ours(params):
+        return network.apply({"params": params}, images, train=True)
+
+    def assert_close(ours, usual):
+        np.testing.assert_allclose(ours, usual, rtol=1e-4, atol=1e-5 * np.abs(usual).max())
+
+    assert_close(ours(params), usual(params))
+    weights = jax.random.normal(jax.random.key(3), (4, 10))
+    grads = [jax.grad(lambda params, of=of: (of(params) * weights).sum())(params) for of in (ours, usual)]
+    jax.tree.map(assert_close, *grads)
 
 
 def test_batch_normalisation_learns_its_statistics():
