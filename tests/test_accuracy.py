@@ -14,7 +14,8 @@ def test_multiply_adds_are_those_of_the_layers(on_cpu, monkeypatch):
     # Pixels that come out, times the kernel's size, channels in and channels out; then the dense layers.
     expected = {
         "mlp": 784 * 128 + 128 * 128 + 128 * 10,
-        "cnn-32-64-64": 26**2 * 9 * 32 + 11**2 * 9 * 32 * 64 + 3**2 * 9 * 64 * 64 + 576 * 64 + 640,
+        # Of the second convolution's 11x11 pixels pooling takes 10x10.
+        "cnn-32-64-64": 26**2 * 9 * 32 + 10**2 * 9 * 32 * 64 + 3**2 * 9 * 64 * 64 + 576 * 64 + 640,
         "vgg": 24**2 * (25 * 32 + 9 * 32 * 32) + 12**2 * 9 * 64 * (32 + 64) + 6**2 * 9 * 128 * (64 + 128) + 11520,
     }
     for name, count in expected.items():
