@@ -76,7 +76,7 @@ def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_
     outweigh shading, which is weak and wide.
     """
     # A rule along two sides is half of the outermost ring, and less of a few rings.
-    ground = np.float32(np.median(rim_pixels(gray, max(1, min(gray.shape) // 32))))
+    ground = rim_median(gray, max(1, min(gray.shape) // 32))
     witnesses = [
         (rim_weight, np.maximum(gray - ground, 0), np.maximum(ground - gray, 0)),
         (1.0, *_find_narrow(gray, stroke_share * max(gray.shape))),
@@ -200,30 +200,28 @@ def label_components(mask: Bool[np.ndarray, "h w"]) -> tuple[Int32[np.ndarray, "
 def remove_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"]:
     """Takes out straight lines across the whole page, lying or standing, and leaves the strokes that cross them."""
     height, width = mask.shape
-    rules = np.zeros(mask.shape, bool)
-    for found, across, along in (
-        (_find_lying_rules(mask, thickest), width, height),
-        (_find_lying_rules(mask.T, thickest).T, height, width),
-    ):
+    rest = mask
+    for turn, across, along in ((np.asarray, width, height), (np.transpose, height, width)):
+        found = _find_lying_rules(turn(mask), thickest)
+        if found is None:
+            continue
+        rules = turn(found)
         # Across the short side of a strip a stroke is as long as a rule, but rarely as thin.
-        if across >= 0.75 * along or _is_thinner(found, mask & ~found):
-            rules |= found
-    if not rules.any():
-        return mask
-    rest = mask & ~rules
-    return rest if rest.sum() > 0.02 * mask.sum() else mask
+        if across >= 0.75 * along or _is_thinner(rules, mask & ~rules):
+            rest = rest & ~rules
+    return rest if rest is mask or rest.sum() > 0.02 * mask.sum() else mask
 
 
-def _find_lying_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"]:
-    """Marks rules from left to right, on a page that may be turned by up to three degrees.
+def _find_lying_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"] | None:
+    """Marks rules from left to right, on a page that may be turned by up to three degrees; None: no ink at both rims.
 
     The slope is the one along which ink gathers in the fewest rows (a Radon transform of a few angles).
     """
     height, width = mask.shape
-    rules = np.zeros(mask.shape, bool)
     rim = int(np.ceil(0.03 * width))
     if min(height, width) < MIN_RULED_SIZE or not (mask[:, :rim].any() and mask[:, -rim:].any()):
-        return rules
+        return None
+    rules = np.zeros(mask.shape, bool)
     mask = np.ascontiguousarray(mask)
     y, x = np.nonzero(mask)
     margin = int(np.ceil(RULE_SLOPES[-1] * width))
@@ -263,9 +261,13 @@ def find_runs(marked: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
 
 def measure_stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
     """Returns the mean width of the strokes in pixels: four times the mean distance to the edge, as in a strip."""
-    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    area = cv2.countNonZero(mask.view(np.uint8))
+    if not area:
+        return 0.0
+    padded = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
     # The distance is to the middle of the nearest pixel of ground, half a pixel further than the edge.
-    return 4 * float(distance[distance > 0].mean() - 0.5) if mask.any() else 0.0
+    return 4 * (cv2.sumElems(distance)[0] / area - 0.5)
 
 
 def rim_pixels(image: Shaped[np.ndarray, "h w"], width: int = 1) -> Shaped[np.ndarray, "n"]:
@@ -276,10 +278,17 @@ def rim_pixels(image: Shaped[np.ndarray, "h w"], width: int = 1) -> Shaped[np.nd
     )
 
 
+def rim_median(image: Shaped[np.ndarray, "h w"], width: int = 1) -> np.float32:
+    """Returns the median of `rim_pixels`, the upper one of two; NumPy's own takes ten times as long for so few."""
+    pixels = rim_pixels(image, width)
+    middle = len(pixels) // 2
+    return np.float32(np.partition(pixels, middle)[middle])
+
+
 def ink_box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     """Returns left, top, right and bottom of what is marked, the last two exclusive; there must be some."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return left, top, left + width, top + height
 
 
 def disk(diameter: int) -> UInt8[np.ndarray, "d d"]:

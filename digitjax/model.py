@@ -265,8 +265,8 @@ def compute_logits(
     batches = []
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]
-        padding = ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
-        batch = np.pad(batch, padding)
+        if missing := batch_size - len(batch):  # alone an image has no time for what changes nothing
+            batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
         is_divided = mesh.size > 1 and batch_size > 1  # to one device the jitted function takes it itself, and faster
         batches.append(apply_model(model, variables, sharding.split_rows(batch, mesh) if is_divided else batch))
-    return np.concatenate(jax.device_get(batches))[: len(images)]
+    return np.concatenate([np.asarray(logits) for logits in batches])[: len(images)]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from digitjax.ink import disk, extract_ink, ink_box, label_strokes, measure_stroke_width, rim_pixels
+from digitjax.ink import disk, extract_ink, ink_box, label_strokes, measure_stroke_width, rim_median
 from digitjax.picture import ImageError, ImageSource, load_picture
 
 __all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "preprocess_image"]
@@ -88,7 +88,10 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     main = int(weight.argmax())
     kept = (areas >= max(2, 0.03 * areas[main])) & ~(touches.any(axis=0) & (weight < 0.5 * weight[main]))
     kept[main] = True
-    return np.concatenate([[False], kept]).take(components)
+    digit = np.zeros(ink.shape, bool)
+    inside = np.s_[top[kept].min() : (top + high)[kept].max(), left[kept].min() : (left + wide)[kept].max()]
+    digit[inside] = np.concatenate([[False], kept]).take(components[inside])
+    return digit
 
 
 # ---------------------------------------------------------------- from ink to MNIST's drawing
@@ -148,12 +151,12 @@ def _placement(small: Float32[np.ndarray, "h w"], axis: int) -> int:
     """Where the small drawing begins, so that its centre of mass is in the middle and none of it is cut."""
     profile = small.sum(axis=1 - axis)
     center = float((profile * (np.arange(len(profile)) + 0.5)).sum() / profile.sum())
-    return int(np.clip(round(MASS_CENTER - center), 0, SIZE - len(profile)))
+    return min(max(round(MASS_CENTER - center), 0), SIZE - len(profile))
 
 
 def _as_canonical(gray: Float32[np.ndarray, "28 28"]) -> UInt8[np.ndarray, "28 28"] | None:
     """Returns a 28x28 image that is drawn as MNIST draws: even ground, box of 20x20, centre of mass in the middle."""
-    ground = np.float32(np.median(rim_pixels(gray)))
+    ground = rim_median(gray)
     darker, lighter = np.maximum(ground - gray, 0), np.maximum(gray - ground, 0)
     ink = darker if darker.sum() > lighter.sum() else lighter
     if ink.max() < 128:

@@ -51,6 +51,25 @@ def test_bands_are_reduced_as_the_whole_is(monkeypatch, array, scale):
     np.testing.assert_allclose(result.gray, expected, atol=1)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_pillow_reduces_as_the_whole_is(mode):
+    array = gradient(700, 1300)
+    # 6.5 times as large: reduced by 3, then by the rest.
+    result = load_picture(Image.fromarray(array).convert(mode), 200)
+    assert (result.width, result.height) == (1300, 700)
+    expected = cv2.resize(array.astype(np.float32), (200, 108), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(result.gray, expected, atol=3)
+
+
+def test_a_level_that_stands_for_transparent_is_no_brightness():
+    image = Image.fromarray(gradient(800, 800))
+    image.info["transparency"] = 100
+    expected = load_picture(image.convert("RGBA"), 100).gray
+    np.testing.assert_array_equal(load_picture(image, 100).gray, expected)
+    image.info.clear()
+    assert (load_picture(image, 100).gray != expected).any()
+
+
 def test_values_of_all_bands_count(monkeypatch):
     monkeypatch.setattr(picture, "BAND_PIXELS", 5_000)
     floats = np.zeros((600, 100))

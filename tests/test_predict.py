@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -70,6 +71,29 @@ def test_freed_memory_is_kept_but_no_more_than_was_said():
     few, many = 20 << 20, 80 << 20
     assert count_faults(few, "keep") < count_faults(few, "as usual") / 4
     assert count_faults(many, "keep") > count_faults(many, "as usual") / 2
+
+
+# Prints whether a product that takes a while is there once the function that starts it has returned.
+COMPUTE = """
+import sys
+import jax
+import jax.numpy as jnp
+from digitjax.predict import Recognizer
+if sys.argv[1] == "load":
+    Recognizer.load()
+square = jax.jit(lambda x: x @ x)
+matrix = jnp.ones((1500, 1500))
+square(matrix).block_until_ready()
+print(square(matrix).is_ready())
+"""
+
+
+@pytest.mark.parametrize(("how", "is_there"), [("load", "True"), ("as usual", "False")])
+def test_an_answer_is_computed_in_the_thread_that_asks(how, is_there):
+    command = [sys.executable, "-c", COMPUTE, how]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    result = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)
+    assert result.stdout.split() == [is_there]
 
 
 def test_a_seven_is_read(seven, recognizer):
