@@ -96,8 +96,8 @@ class Reading:
 class Recognizer:
     """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second.
 
-    On Linux the process keeps some 64 MiB of freed memory from then on. Where it hasn't used JAX yet, JAX's computations
-    on the CPU run in the thread that starts them, which then waits.
+    On Linux the process keeps some 64 MiB of freed memory from then on. Where it hasn't used JAX yet, what JAX computes
+    on the CPU runs in the thread that starts it, which then waits.
     """
 
     trained: checkpoint.TrainedModel

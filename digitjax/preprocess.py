@@ -70,23 +70,22 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """
     components, stats = label_strokes(ink, RULE_SHARE * max(ink.shape))
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
-    if not len(areas):
+    if len(areas) <= 1:
         return components > 0
     height, width = ink.shape
     left, top, wide, high = (stats[1:, column] for column in range(4))
     touches = np.stack([left == 0, top == 0, left + wide == width, top + high == height])
+    num_touched = touches.sum(axis=0)
     # How far its middle lies from the picture's, 0 to 1 at the rim.
     off_center = np.maximum(
         abs(left + wide / 2 - width / 2) / (width / 2), abs(top + high / 2 - height / 2) / (height / 2)
     )
     extent = np.hypot(wide, high)
     # A frame along three sides or more is as large as the picture and yet no digit, if there is anything else.
-    frames = (
-        (touches.sum(axis=0) >= 3) & (areas < 0.5 * wide * high) & (np.minimum(wide, high) > 0.9 * min(width, height))
-    )
-    weight = extent * (1.2 - off_center) * np.where(touches.any(axis=0), 0.6, 1) * np.where(frames, 0.1, 1)
+    frames = (num_touched >= 3) & (areas < 0.5 * wide * high) & (np.minimum(wide, high) > 0.9 * min(width, height))
+    weight = extent * (1.2 - off_center) * np.where(num_touched, 0.6, 1) * np.where(frames, 0.1, 1)
     main = int(weight.argmax())
-    kept = (areas >= max(2, 0.03 * areas[main])) & ~(touches.any(axis=0) & (weight < 0.5 * weight[main]))
+    kept = (areas >= max(2, 0.03 * areas[main])) & ~((num_touched > 0) & (weight < 0.5 * weight[main]))
     kept[main] = True
     digit = np.zeros(ink.shape, bool)
     inside = np.s_[top[kept].min() : (top + high)[kept].max(), left[kept].min() : (left + wide)[kept].max()]
