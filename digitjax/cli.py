@@ -1,11 +1,12 @@
 """What all commands share: arguments from a dataclass, logging, and errors without tracebacks."""
 
 import dataclasses
+import gc
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 import tyro
 
@@ -74,6 +75,16 @@ def run(
         print(f"\n{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return status
+
+
+def leave(status: int) -> NoReturn:
+    """Ends a command's process.
+
+    At its end the interpreter looks for garbage among all that was ever imported, with JAX for 0.4 s, a fifth of what
+    reading one picture takes; what is frozen it leaves alone.
+    """
+    gc.freeze()
+    raise SystemExit(status)
 
 
 def _set_up_logging(*, debug: bool) -> None:

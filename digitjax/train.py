@@ -602,4 +602,4 @@ def _find_preset(argv: Sequence[str] | None) -> PresetName:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cli.leave(main())

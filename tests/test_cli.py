@@ -53,3 +53,25 @@ def test_the_package_alone_is_light():
 def test_training_loads_no_tensorflow(python):
     result = python("-c", "import sys, digitjax.train, digitjax.evaluate; print('tensorflow' in sys.modules)")
     assert result.stdout.decode().strip() == "False", result.stderr.decode()
+
+
+# A ring of objects is what only the garbage collector finds.
+LEAVE = """
+import sys
+from digitjax import cli
+class Ring:
+    def __init__(self):
+        self.ring = self
+    def __del__(self):
+        print("collected", flush=True)
+Ring()
+if sys.argv[1] == "leave":
+    cli.leave(3)
+raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize(("how", "output"), [("leave", ""), ("usual", "collected\n")])
+def test_a_command_ends_without_collecting_garbage(how, output):
+    result = subprocess.run([sys.executable, "-c", LEAVE, how], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (3, output, "")
