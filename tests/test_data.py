@@ -286,7 +286,9 @@ def test_auto_falls_back_with_one_warning(offline, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "digitjax"):
         splits = data.load_splits("auto", tmp_path / "tfds")
     assert splits.name == "digits"
-    (record,) = [record for record in caplog.records if record.name.startswith("digitjax")]
+    # Below warnings, the thread of an earlier test's probe may still tell how that ended.
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    (record,) = [record for record in warnings if record.name.startswith("digitjax")]
     assert "can it be downloaded" in record.message
     assert "1,797" in record.message
 
