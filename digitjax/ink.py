@@ -4,6 +4,8 @@ A page is rarely one brightness: a hand throws a shadow, a lamp stands on one si
 the ground is estimated around each pixel; the strokes are what is narrow and differs from it.
 """
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Shaped, UInt8
@@ -13,6 +15,10 @@ GROUND_SIZE, COARSE_SIZE = 128, 64
 
 # Ink fainter than this against its ground, on a scale of 255, is taken for noise of the camera or of JPEG.
 MIN_CONTRAST = 24.0
+
+# Who votes so clearly needs no second witness. Of 500 real and drawn pictures, where the two disagree and the second
+# prevails, the first never reaches 0.6.
+SURE_VOTE = 0.8
 
 # Strokes are narrower than this share of a picture of one digit; MNIST's thickest 2 % are 0.25 of their box.
 STROKE_SHARE = 0.2
@@ -55,7 +61,7 @@ def extract_ink(
     height, width = gray.shape
     scale = min(1.0, ground_size / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    small = _shrink(gray, size)
     if is_light_ink(small, stroke_share, rim_weight):
         gray, small = 255 - gray, 255 - small
     closed = _morph(small, cv2.MORPH_CLOSE, window * scale)
@@ -68,6 +74,17 @@ def extract_ink(
     return np.maximum(contrast, 0, out=contrast)
 
 
+def _shrink(gray: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "h2 w2"]:
+    """Averages over areas, by a whole number as far as that goes, since OpenCV takes ten times as long for any other.
+
+    Up to a pixel less than that number is cut off at the right and at the bottom.
+    """
+    factor = min(gray.shape[1] // size[0], gray.shape[0] // size[1])
+    height, width = (side // factor for side in gray.shape)
+    whole = gray[: height * factor, : width * factor]
+    return cv2.resize(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), size)
+
+
 def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_SHARE, rim_weight: float = 1.0) -> bool:
     """Whether the ink is lighter than the ground.
 
@@ -77,15 +94,15 @@ def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_
     """
     # A rule along two sides is half of the outermost ring, and less of a few rings.
     ground = rim_median(gray, max(1, min(gray.shape) // 32))
-    witnesses = [
-        (rim_weight, np.maximum(gray - ground, 0), np.maximum(ground - gray, 0)),
-        (1.0, *_find_narrow(gray, stroke_share * max(gray.shape))),
-    ]
-    votes = 0.0
-    for weight, lighter, darker in witnesses:
-        light, dark = cv2.norm(lighter, cv2.NORM_L2SQR), cv2.norm(darker, cv2.NORM_L2SQR)
-        votes += weight * (light - dark) / max(light + dark, 1e-6)
-    return votes > 0
+    vote = rim_weight * _vote(np.maximum(gray - ground, 0), np.maximum(ground - gray, 0))
+    if abs(vote) < SURE_VOTE:
+        vote += _vote(*_find_narrow(gray, stroke_share * max(gray.shape)))
+    return vote > 0
+
+
+def _vote(lighter: Shaped[np.ndarray, "h w"], darker: Shaped[np.ndarray, "h w"]) -> float:
+    light, dark = cv2.norm(lighter, cv2.NORM_L2SQR), cv2.norm(darker, cv2.NORM_L2SQR)
+    return (light - dark) / max(light + dark, 1e-6)
 
 
 def _find_narrow(
@@ -132,9 +149,17 @@ def _smooth_ground(gray: Float32[np.ndarray, "h w"], closed: Float32[np.ndarray,
     scale = min(1.0, COARSE_SIZE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     total, weight, rest = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (gray * bare, bare, closed))
-    total, weight = (cv2.GaussianBlur(x, (0, 0), max(size) / 8) for x in (total, weight))
+    across, down = (_blur_matrix(side, max(size) / 8) for side in size)
+    total, weight = (down @ x @ across.T for x in (total, weight))
     # Where all is ink for far around, closing knows better.
     return cv2.resize((total + 1e-3 * rest) / (weight + 1e-3), (width, height))
+
+
+@lru_cache(maxsize=64)
+def _blur_matrix(size: int, sigma: float) -> Float32[np.ndarray, "size size"]:
+    """Blurs columns by a Gaussian as OpenCV does; a product with it takes a third of the time where that is so wide."""
+    reach = round(4 * sigma)
+    return cv2.GaussianBlur(np.eye(size, dtype=np.float32), (1, 2 * reach + 1), sigmaX=1, sigmaY=sigma)
 
 
 def otsu(ink: Float32[np.ndarray, "h w"]) -> float:
@@ -172,7 +197,9 @@ def label_strokes(
     strokes = num_strong > STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]
     strokes[0] = False
     numbers = np.zeros(ink.shape, np.int32)
-    numbers[inside] = (np.cumsum(strokes, dtype=np.int32) * strokes).take(components)
+    numbers[inside] = (
+        components if strokes[1:].all() else (np.cumsum(strokes, dtype=np.int32) * strokes).take(components)
+    )
     stats[1:, cv2.CC_STAT_LEFT] += left
     stats[1:, cv2.CC_STAT_TOP] += top
     return numbers, np.concatenate([stats[:1], stats[strokes]])
