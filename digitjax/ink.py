@@ -282,8 +282,7 @@ def measure_stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
     area = cv2.countNonZero(mask.view(np.uint8))
     if not area:
         return 0.0
-    padded = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
+    distance = cv2.distanceTransform(add_margin(mask.view(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_5)
     # The distance is to the middle of the nearest pixel of ground, half a pixel further than the edge.
     return 4 * (cv2.sumElems(distance)[0] / area - 0.5)
 
@@ -301,6 +300,11 @@ def rim_median(image: Shaped[np.ndarray, "h w"], width: int = 1) -> np.float32:
     pixels = rim_pixels(image, width)
     middle = len(pixels) // 2
     return np.float32(np.partition(pixels, middle)[middle])
+
+
+def add_margin(image: Shaped[np.ndarray, "h w"], width: int) -> Shaped[np.ndarray, "h2 w2"]:
+    """Adds zeros on all sides; `np.pad` takes eight times as long for a digit."""
+    return cv2.copyMakeBorder(image, width, width, width, width, cv2.BORDER_CONSTANT)
 
 
 def ink_box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:

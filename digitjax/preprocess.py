@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from digitjax.ink import disk, extract_ink, ink_box, label_strokes, measure_stroke_width, rim_median
+from digitjax.ink import add_margin, disk, extract_ink, ink_box, label_strokes, measure_stroke_width, rim_median
 from digitjax.picture import ImageError, ImageSource, load_picture
 
 __all__ = ["ImageError", "ImageSource", "PreprocessedImage", "draw_canonical", "preprocess_image"]
@@ -119,9 +119,9 @@ def _adjust_stroke_width(ink: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray,
     scale = BOX / max(fine.shape)
     width = measure_stroke_width(fine > 127) * scale
     if 0 < width < MIN_STROKE and (change := round((MIN_STROKE - width) / scale)) >= 1:
-        return cv2.dilate(np.pad(fine, change), disk(change + 1))
+        return cv2.dilate(add_margin(fine, change), disk(change + 1))
     if width > MAX_STROKE and (change := round((width - MAX_STROKE) / scale)) >= 1:
-        thinner = cv2.erode(np.pad(fine, 1), disk(change + 1))
+        thinner = cv2.erode(add_margin(fine, 1), disk(change + 1))
         return thinner if thinner.max() > 127 else ink
     return ink
 
