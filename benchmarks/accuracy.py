@@ -73,7 +73,7 @@ def measure(run: Path, test: Dataset, class_names: tuple[str, ...]) -> dict[str,
     seconds = []
     for tta in (False, True):
         begin = time.perf_counter()
-        model.compute_logits(trained.network, trained.variables, test.images, tta=tta)
+        model.compute_logits(trained.apply, test.images, tta=tta)
         seconds.append(time.perf_counter() - begin)
     return {
         "errors": round(report["error"] * report["num_examples"]),

@@ -61,7 +61,7 @@ def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_pe
     trained = recognizer.trained
     return (
         lambda picture: recognizer.predict_digit(picture).digit,
-        lambda images: model.compute_logits(trained.network, trained.variables, images),
+        lambda images: model.compute_logits(trained.apply, images),
     )
 
 

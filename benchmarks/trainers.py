@@ -5,6 +5,7 @@ process loads one of them alone. All use as many threads as the process may run 
 documentation teaches, without the data loader where the data fits into memory: what is compared is the training step.
 """
 
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,7 +72,8 @@ class DigitjaxTrainer:
         from digitjax import model
 
         network = model.create_model(self.config)
-        return model.compute_logits(network, {"params": self.state.params}, images)
+        apply = partial(model.apply_model, network, {"params": self.state.params})
+        return model.compute_logits(apply, images)
 
 
 class TorchTrainer:

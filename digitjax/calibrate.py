@@ -20,7 +20,7 @@ REFUSED_SHARE = 0.01
 
 def calibrate(trained: TrainedModel, validation: Dataset) -> Calibration:
     """Fits temperature and threshold on digits that the model hasn't seen."""
-    logits = model.compute_logits(trained.network, trained.variables, validation.images)
+    logits = model.compute_logits(trained.apply, validation.images)
     temperature = fit_temperature(logits, validation.labels, trained.config.loss)
     if not trained.config.negative_share:
         return Calibration(temperature, threshold=0.0)

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from digitjax import hashes, sharding
 from digitjax.config import ConfigError, DigitjaxError, TrainConfig
-from digitjax.model import Variables, create_model, init_variables
+from digitjax.model import Apply, Variables, compile_apply, create_model, init_variables
 
 CONFIG_NAME, WEIGHTS_NAME, CALIBRATION_NAME = "config.json", "weights.npz", "calibration.json"
 MODEL_NAMES = (CONFIG_NAME, WEIGHTS_NAME, CALIBRATION_NAME)
@@ -40,6 +40,7 @@ class TrainedModel(NamedTuple):
     config: TrainConfig
     network: nn.Module
     variables: Variables
+    apply: Apply  # the network with these weights
     calibration: Calibration = Calibration()
 
 
@@ -147,9 +148,8 @@ def load_model(folder: Path) -> TrainedModel:
     if misfit := find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
     # On the device once and for all: a network is asked again and again.
-    return TrainedModel(
-        config, network, sharding.replicate(variables, sharding.local_mesh()), _load_calibration(folder)
-    )
+    variables = sharding.replicate(variables, sharding.local_mesh())
+    return TrainedModel(config, network, variables, compile_apply(network, variables), _load_calibration(folder))
 
 
 def find_misfit(expected: Any, found: Any) -> str | None:

@@ -194,7 +194,7 @@ def evaluate_dataset(
     All of them are counted, also those that `Recognizer` would take for no digit; how many these are, and how many
     drawings without a digit it would refuse, stands apart, in `Report.rejection`.
     """
-    logits = model.compute_logits(trained.network, trained.variables, dataset.images, tta=tta)
+    logits = model.compute_logits(trained.apply, dataset.images, tta=tta)
     probs = model.probs_from_logits(logits, trained.config.loss, trained.calibration.temperature)
     evaluation = _evaluate(
         trained, probs.argmax(-1), probs, dataset, dataset_name=trained.config.dataset, class_names=class_names
@@ -212,7 +212,7 @@ def measure_rejection(
     from sklearn.metrics import roc_auc_score
 
     negatives = drawn.draw_negatives(np.random.default_rng(NEGATIVES_SEED), NUM_NEGATIVES, digits)
-    logits = model.compute_logits(trained.network, trained.variables, negatives, tta=tta)
+    logits = model.compute_logits(trained.apply, negatives, tta=tta)
     others = model.is_digit_scores(logits, trained.config)
     threshold = trained.calibration.threshold
     is_digit = np.arange(len(scores) + len(others)) < len(scores)

@@ -116,7 +116,7 @@ def check(trained: TrainedModel, outputs: Outputs, images: UInt8[np.ndarray, "n 
     Raises:
       ExportError: It is above `MAX_DIFFERENCE`, or an image is taken for another digit.
     """
-    logits = model.compute_logits(trained.network, trained.variables, images)
+    logits = model.compute_logits(trained.apply, images)
     probs = model.probs_from_logits(logits, trained.config.loss, trained.calibration.temperature)
     ours = (logits, probs, model.is_digit_scores(logits, trained.config))
     difference = max(float(np.abs(a - b).max()) for a, b in zip(ours, outputs, strict=True))

@@ -14,19 +14,19 @@ or
 import csv
 import ctypes
 import dataclasses
+import functools
 import itertools
 import json
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import jax
 import numpy as np
 import tyro
-from jaxtyping import Array, Float, Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from digitjax import checkpoint, cli, model
 from digitjax.config import DIGITS, DigitjaxError
@@ -169,29 +169,10 @@ class Recognizer:
         if not images:
             return []
         canonical = np.stack([image.canonical for image in images])[..., None]  # [n, 28, 28, 1]
-        if len(images) == 1 and not self.tta:
-            probs, scores = (np.asarray(answer) for answer in self._answer_one(canonical))
-        else:
-            logits = model.compute_logits(self.trained.network, self.trained.variables, canonical, tta=self.tta)
-            probs, scores = self._to_answers(logits)
+        logits = model.compute_logits(self.trained.apply, canonical, tta=self.tta)
+        scores = model.is_digit_scores(logits, self.trained.config)
+        probs = model.probs_from_logits(logits, self.trained.config.loss, self.trained.calibration.temperature)
         return [self._to_prediction(*answer, threshold) for answer in zip(images, probs, scores, strict=True)]
-
-    @cached_property
-    def _answer_one(self) -> Callable[[UInt8[np.ndarray, "1 28 28 1"]], tuple[Array, Array]]:
-        """One image's way from pixels to `_to_answers`, compiled with the weights in it.
-
-        As constants they are arranged and handed over once, and not with each image: a sixth of the network's time.
-        """
-        apply_model = partial(self.trained.network.apply, jax.device_get(self.trained.variables), train=False)
-        return jax.jit(lambda images: self._to_answers(cast("Array", apply_model(images))))
-
-    def _to_answers(
-        self, logits: Float[model.AnyArray, "n classes"]
-    ) -> tuple[Float[model.AnyArray, "n classes"], Float[model.AnyArray, "n"]]:
-        """Returns the probabilities of the classes and the `is_digit_score` of each image."""
-        config, calibration = self.trained.config, self.trained.calibration
-        probs = model.probs_from_logits(logits, config.loss, calibration.temperature)
-        return probs, model.is_digit_scores(logits, config)
 
     def _to_prediction(
         self,
@@ -290,7 +271,7 @@ ANY_LOG_ASPECT = (-0.2, 0.4)  # of what is no digit, roughly
 NARROW_TOLERANCE, WIDE_TOLERANCE = 2.0, 1.0
 
 
-@cache
+@functools.cache
 def _default_recognizer() -> Recognizer:
     return Recognizer.load()
 
@@ -352,7 +333,7 @@ def predict(args: PredictArguments) -> int:
         raise DigitjaxError("--read goes with --format text or json, and without --show")
     recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
     predict_chunk = _read_chunk if args.read else _predict_chunk
-    write_csv = partial(_write_csv, class_names=recognizer.class_names)
+    write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
     writers: dict[str, Callable[[str, Result], None]] = {"text": _write_text, "json": _write_json, "csv": write_csv}
     write = writers[args.format]
     if args.format == "csv":

@@ -411,7 +411,7 @@ def _is_stopping(stop: threading.Event) -> bool:
 def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> tuple[float, float]:
     """Returns loss (without smoothing) and accuracy over all validation images, the same in all processes."""
     variables = sharding.replicate(jax.device_get(variables), sharding.local_mesh())
-    logits = model.compute_logits(model.create_model(config), variables, validation.images)
+    logits = model.compute_logits(partial(model.apply_model, model.create_model(config), variables), validation.images)
     losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
     accuracy = np.mean(logits.argmax(-1) == validation.labels)
     loss, accuracy = sharding.agree(np.array([losses.mean(), accuracy], np.float64)).tolist()

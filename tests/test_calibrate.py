@@ -37,7 +37,7 @@ def test_calibration_is_repeatable_and_stands_beside_the_weights(run, digits):
     trained = checkpoint.load_model(run)
     again = calibrate.calibrate(trained, digits.validation)
     assert again == trained.calibration
-    logits = calibrate.model.compute_logits(trained.network, trained.variables, digits.validation.images)
+    logits = calibrate.model.compute_logits(trained.apply, digits.validation.images)
 
     def loss(temperature):
         probs = calibrate.model.probs_from_logits(logits / np.float32(temperature), "softmax")

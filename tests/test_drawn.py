@@ -83,7 +83,7 @@ def test_what_is_no_digit_cant_be_told_by_its_edges(digits):
 def test_redrawn_digits_are_still_read(mnist):
     trained = checkpoint.load_model(checkpoint.default_checkpoint())
     redrawn = drawn.redraw_digits(np.random.default_rng(0), 500, mnist.test)
-    logits = model.compute_logits(trained.network, trained.variables, redrawn.images)
+    logits = model.compute_logits(trained.apply, redrawn.images)
     assert np.mean(logits.argmax(axis=1) == redrawn.labels) > 0.97
 
 

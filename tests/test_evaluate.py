@@ -111,7 +111,7 @@ def test_rejection_is_counted(run, digits):
     assert rejection.accepted == pytest.approx(6 / 11)
     rng = np.random.default_rng(evaluate.NEGATIVES_SEED)
     others = drawn.draw_negatives(rng, rejection.num_negatives, digits.test)
-    logits = model.compute_logits(trained.network, trained.variables, others)
+    logits = model.compute_logits(trained.apply, others)
     other_scores = 1 - 1 / (1 + np.exp(logits.astype(np.float64)).sum(axis=1))
     assert rejection.refused == pytest.approx(np.mean(other_scores < 0.75), abs=1e-3)
     above = (scores[:, None] > other_scores).mean()  # by brute force: of all pairs, those in the right order

@@ -31,7 +31,7 @@ def test_all_test_digits_are_read_as_here(mnist, name):
     trained = checkpoint.load_model(checkpoint.default_checkpoint())
     make, run = FORMATS[name]
     outputs = run(make(trained), mnist.test.images)
-    logits = model.compute_logits(trained.network, trained.variables, mnist.test.images)
+    logits = model.compute_logits(trained.apply, mnist.test.images)
     assert (outputs[0].argmax(-1) == logits.argmax(-1)).all()
     assert np.abs(outputs[0] - logits).max() <= 1e-4
     # The same probabilities as the recognizer gives.

@@ -262,7 +262,7 @@ def test_bad_pictures_are_one_error(recognizer, tmp_path):
 
 def test_preprocessing_leaves_mnist_alone(mnist, recognizer):
     images, labels = mnist.test.images, mnist.test.labels
-    logits = model.compute_logits(recognizer.trained.network, recognizer.trained.variables, images)
+    logits = model.compute_logits(recognizer.trained.apply, images)
     alone = np.mean(logits.argmax(axis=1) == labels)
     predictions = recognizer.predict_digits(list(images[..., 0]))
     through = np.mean([p.probabilities.argmax() == label for p, label in zip(predictions, labels, strict=True)])

@@ -46,8 +46,9 @@ def compute_figures():
     figures["rows a device"] = batches.images.addressable_shards[0].data.shape[0]
     network = model.create_model(TrainConfig(model="cnn-16-8"))
     variables = sharding.replicate(model.init_variables(network, jax.random.key(0)), sharding.local_mesh())
+    apply = model.compile_apply(network, variables)
     for n in (1, 5, 150):
-        figures[f"logits {n}"] = model.compute_logits(network, variables, digits.test.images[:n]).tolist()
+        figures[f"logits {n}"] = model.compute_logits(apply, digits.test.images[:n]).tolist()
     return figures
 
 
