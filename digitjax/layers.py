@@ -2,9 +2,9 @@
 
 XLA's CPU backend runs two things badly that training a CNN needs: the gradient of `reduce_window` (select-and-scatter,
 one thread, element by element) and convolutions inside a loop. So on the CPU a convolution whose gradients are asked
-for is one matrix product over its patches (im2col), and pooling has a gradient of its own; elsewhere both are the usual
-XLA operations. `on_cpu` is the only switch. Either way gives the same values and gradients up to float32 rounding; the
-tests compare them.
+for is made of matrix products, by Winograd's method or over its patches (im2col), and pooling has a gradient of its
+own; elsewhere both are the usual XLA operations. `on_cpu` is the only switch. Either way gives the same values and
+gradients up to float32 rounding; the tests compare them.
 """
 
 import contextlib
@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, UInt8
+
+from digitjax import winograd
 
 _is_plain = contextvars.ContextVar("is_plain", default=False)
 
@@ -48,7 +50,7 @@ def conv_general_dilated(
 ) -> Float[Array, "n out_h out_w features"]:
     """Stands in for `lax.conv_general_dilated` in `nn.Conv(conv_general_dilated=...)`.
 
-    Plain convolutions of stride 1 become a matrix product on the CPU; all others go to XLA as they are.
+    Plain convolutions of stride 1 become matrix products on the CPU; all others go to XLA as they are.
 
     Args:
       lhs: The images, channels last.
@@ -77,7 +79,8 @@ def _conv(
 
 
 def _conv_forward(images: Any, kernel: Any) -> tuple[Any, Any]:
-    return jax.vjp(_conv_by_matmul, images, kernel)
+    conv = winograd.conv3x3 if winograd.is_suited(images.shape, kernel.shape) else _conv_by_matmul
+    return jax.vjp(conv, images, kernel)
 
 
 def _conv_backward(vjp: Any, grads: Any) -> Any:

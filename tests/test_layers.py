@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from digitjax import layers
+from digitjax import layers, winograd
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
@@ -33,6 +33,28 @@ def test_convolution_equals_xla(padding, kernel_shape):
     images = jax.random.normal(jax.random.key(0), (3, 9, 8, 4))
     kernel = jax.random.normal(jax.random.key(1), kernel_shape)
     assert layers.on_cpu()
+    assert_same_value_and_gradients(
+        lambda x, k: layers.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
+        lambda x, k: lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
+        images,
+        kernel,
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "is_suited"),
+    [
+        ((4, 4), "VALID", True),
+        ((8, 12), "VALID", True),
+        ((6, 10), "SAME", True),
+        ((7, 8), "VALID", False),
+        ((6, 9), "SAME", False),
+    ],
+)
+def test_winograd_equals_xla(size, padding, is_suited):
+    images = jax.random.normal(jax.random.key(0), (3, *size, 16))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 16, 7))
+    assert winograd.is_suited(images.shape, kernel.shape) == is_suited
     assert_same_value_and_gradients(
         lambda x, k: layers.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
         lambda x, k: lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
