@@ -24,15 +24,17 @@ TO_OUTPUTS = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
 # Along one axis: a tile's outputs, and its coefficients, as many as its pixels.
 OUTPUTS, COEFFICIENTS = TO_OUTPUTS.shape
 
-# The first convolution has one channel: that is no product of matrices.
-MIN_CHANNELS = 16
+# A convolution that takes fewer multiplications an image gains no more than its many small steps cost, and they take
+# seconds to compile.
+MIN_MULTIPLICATIONS = 2_000_000
 
 
 def is_suited(image_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
-    """Whether `conv3x3` can take a convolution without padding, and takes it well: whole tiles and several channels."""
+    """Whether `conv3x3` can take a convolution without padding, which needs whole tiles, and is the faster way."""
     _, height, width, channels = image_shape
-    is_whole = height % OUTPUTS == width % OUTPUTS == 0 and min(height, width) >= COEFFICIENTS
-    return tuple(kernel_shape[:2]) == (3, 3) and channels >= MIN_CHANNELS and is_whole
+    if tuple(kernel_shape[:2]) != (3, 3) or height % OUTPUTS or width % OUTPUTS or min(height, width) < COEFFICIENTS:
+        return False
+    return (height - 2) * (width - 2) * 9 * channels * kernel_shape[3] >= MIN_MULTIPLICATIONS
 
 
 @jax.custom_vjp
