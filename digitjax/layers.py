@@ -133,8 +133,11 @@ _Winners = UInt8[Array, "n out_h out_w c"]  # which of a window's four pixels is
 def _max_pool_forward(images: Float[Array, "n h w c"]) -> tuple[Float[Array, "n out_h out_w c"], tuple[_Winners, Any]]:
     windows = _windows(images)
     maxima = windows.max(axis=(2, 4))
-    is_max = [windows[:, :, y, :, x] == maxima for y in range(2) for x in range(2)]
-    winners = jnp.select(is_max[:3], [jnp.uint8(0), jnp.uint8(1), jnp.uint8(2)], jnp.uint8(3))
+    a, b, c, d = (windows[:, :, y, :, x] for y in range(2) for x in range(2))
+    c_or_d = jnp.maximum(c, d)
+    # Compared with each other, not with `maxima`: XLA may compute the pixels anew for that, and round otherwise.
+    wins = [a >= jnp.maximum(b, c_or_d), b >= c_or_d, c >= d]
+    winners = jnp.select(wins, [jnp.uint8(0), jnp.uint8(1), jnp.uint8(2)], jnp.uint8(3))
     return maxima, (winners, images[:0])  # of the images only the shape is needed later
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-# B, G and A of the paper, transposed as they stand there: for pixels, kernels and outputs, along one axis.
+# The paper's B^T, G and A^T: from pixels and from a kernel to coefficients, and from these to outputs, along one axis.
 FROM_PIXELS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 FROM_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 TO_OUTPUTS = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
@@ -49,10 +49,10 @@ def _forward(images: Any, kernel: Any) -> tuple[Any, Any]:
     n, height, width, channels = images.shape
     tiles = ((height - 2) // OUTPUTS, (width - 2) // OUTPUTS)
     kernels = jnp.einsum("ui,vj,ijcf->uvcf", FROM_KERNEL, FROM_KERNEL, kernel)
-    rows = _settle(_split(images, axis=1))
+    rows = _split(images, axis=1)
     pixels = [[part.reshape(-1, channels) for part in _split(row, axis=2)] for row in rows]  # [4][4][n * tiles, c]
     products = [[pixels[u][v] @ kernels[u, v] for v in range(COEFFICIENTS)] for u in range(COEFFICIENTS)]
-    columns = _settle([_combine(TO_OUTPUTS, row) for row in products])  # [4][2]
+    columns = [_combine(TO_OUTPUTS, row) for row in products]  # [4][2]
     outputs = [_combine(TO_OUTPUTS, column) for column in zip(*columns, strict=True)]  # [x][y] of a tile
     grid = jnp.stack([jnp.stack(row, axis=1) for row in zip(*outputs, strict=True)], axis=1)  # [n * tiles, y, x, f]
     grid = grid.reshape(n, *tiles, OUTPUTS, OUTPUTS, -1).transpose(0, 1, 3, 2, 4, 5)
@@ -64,7 +64,7 @@ def _backward(residuals: Any, grads: Any) -> tuple[Any, Any]:
     n, height, width, features = grads.shape
     tiles = (height // OUTPUTS, width // OUTPUTS)
     grid = grads.reshape(n, tiles[0], OUTPUTS, tiles[1], OUTPUTS, features)
-    columns = _settle([_combine(TO_OUTPUTS.T, [grid[:, :, y, :, x] for y in range(OUTPUTS)]) for x in range(OUTPUTS)])
+    columns = [_combine(TO_OUTPUTS.T, [grid[:, :, y, :, x] for y in range(OUTPUTS)]) for x in range(OUTPUTS)]
     products = [  # the gradients of the products, [4][4][n * tiles, f]
         [part.reshape(-1, features) for part in _combine(TO_OUTPUTS.T, row)] for row in zip(*columns, strict=True)
     ]
@@ -72,7 +72,7 @@ def _backward(residuals: Any, grads: Any) -> tuple[Any, Any]:
     kernel_grads = jnp.stack([pixels[u][v].T @ products[u][v] for u, v in places]).reshape(kernels.shape)
     pixel_grads = [(products[u][v] @ kernels[u, v].T).reshape(n, *tiles, -1) for u, v in places]
     rows = [_join(pixel_grads[i : i + COEFFICIENTS], axis=2) for i in range(0, len(places), COEFFICIENTS)]
-    return _join(_settle(rows), axis=1), jnp.einsum("ui,vj,uvcf->ijcf", FROM_KERNEL, FROM_KERNEL, kernel_grads)
+    return _join(rows, axis=1), jnp.einsum("ui,vj,uvcf->ijcf", FROM_KERNEL, FROM_KERNEL, kernel_grads)
 
 
 conv3x3.defvjp(_forward, _backward)
@@ -104,8 +104,3 @@ def _combine(matrix: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
         terms = [array if factor == 1 else -array for factor, array in zip(row, arrays, strict=True) if factor != 0]
         sums.append(sum(terms[1:], start=terms[0]))
     return sums
-
-
-def _settle(arrays: Any) -> Any:
-    """Has XLA compute arrays once, not anew in each of the four that are made of them."""
-    return lax.optimization_barrier(arrays)
