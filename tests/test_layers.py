@@ -27,18 +27,22 @@ def assert_same_value_and_gradients(fast, plain, *inputs):
         np.testing.assert_allclose(grad_fast, grad_plain, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("padding", ["VALID", "SAME", ((1, 0), (2, 1))])
-@pytest.mark.parametrize("kernel_shape", [(3, 3, 4, 6), (5, 5, 4, 3), (2, 2, 4, 8), (1, 3, 4, 2)])
-def test_convolution_equals_xla(padding, kernel_shape):
-    images = jax.random.normal(jax.random.key(0), (3, 9, 8, 4))
-    kernel = jax.random.normal(jax.random.key(1), kernel_shape)
-    assert layers.on_cpu()
+def assert_convolution_equals_xla(images, kernel, padding):
     assert_same_value_and_gradients(
         lambda x, k: layers.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
         lambda x, k: lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
         images,
         kernel,
     )
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME", ((1, 0), (2, 1))])
+@pytest.mark.parametrize("kernel_shape", [(3, 3, 4, 6), (5, 5, 4, 3), (2, 2, 4, 8), (1, 3, 4, 2)])
+def test_convolution_equals_xla(padding, kernel_shape):
+    images = jax.random.normal(jax.random.key(0), (3, 9, 8, 4))
+    kernel = jax.random.normal(jax.random.key(1), kernel_shape)
+    assert layers.on_cpu()
+    assert_convolution_equals_xla(images, kernel, padding)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +60,7 @@ def test_winograd_equals_xla(size, padding, is_suited, monkeypatch):
     images = jax.random.normal(jax.random.key(0), (3, *size, 16))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 16, 7))
     assert winograd.is_suited(images.shape, kernel.shape) == is_suited
-    assert_same_value_and_gradients(
-        lambda x, k: layers.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
-        lambda x, k: lax.conv_general_dilated(x, k, (1, 1), padding, dimension_numbers=DIMENSIONS),
-        images,
-        kernel,
-    )
+    assert_convolution_equals_xla(images, kernel, padding)
 
 
 @pytest.mark.parametrize(
