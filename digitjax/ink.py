@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Shaped, UInt8
 
-# The ground is smooth: 128 pixels show all of it, 64 what is left of it after a Gaussian of an eighth of the picture.
+from digitjax.picture import reduction, shrink
+
+# 128 pixels or less show all of the ground, which is smooth, 64 what is left of it after a Gaussian of an eighth of the
+# picture.
 GROUND_SIZE, COARSE_SIZE = 128, 64
 
 # Ink fainter than this against its ground, on a scale of 255, is taken for noise of the camera or of JPEG.
@@ -25,6 +28,9 @@ STROKE_SHARE = 0.2
 
 # At least this share of a stroke is above Otsu's threshold; most of it is, unless the stroke is hair-thin.
 STRONG_SHARE = 0.15
+
+# So much of a picture, at least, a pattern of the paper takes; the soft edges of strokes mostly take less.
+MIN_PATTERN = 0.02
 
 # A printed rule crosses at least this share of the page, at up to three degrees.
 RULE_LENGTH = 0.8
@@ -59,30 +65,18 @@ def extract_ink(
       rim_weight: How far the rim is trusted to be ground: less where a table may show around the page.
     """
     height, width = gray.shape
-    scale = min(1.0, ground_size / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = _shrink(gray, size)
+    factors = reduction((width, height), ground_size)
+    small = shrink(gray, *factors)
     if is_light_ink(small, stroke_share, rim_weight):
         gray, small = 255 - gray, 255 - small
-    closed = _morph(small, cv2.MORPH_CLOSE, window * scale)
+    closed = _morph(small, cv2.MORPH_CLOSE, window / min(factors))
     even = _smooth_ground(small, closed)
-    if scale < 1:
+    if small.shape != gray.shape:
         closed, even = (cv2.resize(ground, (width, height)) for ground in (closed, even))
     # Closing is wrong where light falls off towards the rim, smoothing at the edge of the page: ink is what both see.
     contrast = np.minimum(closed, even)
     contrast -= gray
     return np.maximum(contrast, 0, out=contrast)
-
-
-def _shrink(gray: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "h2 w2"]:
-    """Averages over areas, by a whole number as far as that goes, since OpenCV takes ten times as long for any other.
-
-    Up to a pixel less than that number is cut off at the right and at the bottom.
-    """
-    factor = min(gray.shape[1] // size[0], gray.shape[0] // size[1])
-    height, width = (side // factor for side in gray.shape)
-    whole = gray[: height * factor, : width * factor]
-    return cv2.resize(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), size)
 
 
 def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_SHARE, rim_weight: float = 1.0) -> bool:
@@ -92,8 +86,8 @@ def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_
     tight frame, and what is narrow, which can't be fooled by shadows. Squares let ink, which is strong and small,
     outweigh shading, which is weak and wide.
     """
-    # A rule along two sides is half of the outermost ring, and less of a few rings.
-    ground = rim_median(gray, max(1, min(gray.shape) // 32))
+    # A rule along two sides is half of the outermost ring, and less of two or more rings.
+    ground = rim_median(gray, max(2, min(gray.shape) // 32))
     vote = rim_weight * _vote(np.maximum(gray - ground, 0), np.maximum(ground - gray, 0))
     if abs(vote) < SURE_VOTE:
         vote += _vote(*_find_narrow(gray, stroke_share * max(gray.shape)))
@@ -146,10 +140,9 @@ def _smooth_ground(gray: Float32[np.ndarray, "h w"], closed: Float32[np.ndarray,
     if not bare.any():
         return closed
     height, width = gray.shape
-    scale = min(1.0, COARSE_SIZE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    total, weight, rest = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (gray * bare, bare, closed))
-    across, down = (_blur_matrix(side, max(size) / 8) for side in size)
+    factors = reduction((width, height), COARSE_SIZE)
+    total, weight, rest = (shrink(x, *factors) for x in (gray * bare, bare, closed))
+    down, across = (_blur_matrix(side, max(total.shape) / 8) for side in total.shape)
     total, weight = (down @ x @ across.T for x in (total, weight))
     # Where all is ink for far around, closing knows better.
     return cv2.resize((total + 1e-3 * rest) / (weight + 1e-3), (width, height))
@@ -179,8 +172,8 @@ def label_strokes(
 ) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
     """Numbers strokes as `label_components` does, soft edges included; rules and patterns of the paper are ground.
 
-    Hysteresis as in Canny's edge detector: a stroke reaches as far as half of Otsu's threshold, and holds a share of
-    pixels above it; grain and patterns hold few.
+    Hysteresis as in Canny's edge detector: a stroke reaches as far as about half of Otsu's threshold, and holds a share
+    of pixels above it; grain and patterns hold few.
 
     Args:
       ink: How much each pixel stands out from its ground, 0 to 255.
@@ -189,7 +182,7 @@ def label_strokes(
     if float(ink.max(initial=0)) < MIN_CONTRAST:
         return np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
     threshold = otsu(ink)
-    mask = remove_rules(ink > threshold / 2, thickest_rule)
+    mask = remove_rules(ink > _find_gap(ink, threshold), thickest_rule)
     left, top, right, bottom = ink_box(mask)
     inside = np.s_[top:bottom, left:right]  # ink takes a fifth of a usual picture
     components, stats = label_components(mask[inside])
@@ -203,6 +196,18 @@ def label_strokes(
     stats[1:, cv2.CC_STAT_LEFT] += left
     stats[1:, cv2.CC_STAT_TOP] += top
     return numbers, np.concatenate([stats[:1], stats[strokes]])
+
+
+def _find_gap(ink: Float32[np.ndarray, "h w"], threshold: float) -> float:
+    """Returns half of the threshold, or a level around it that fewer pixels are near.
+
+    There a rule or a pattern of the paper is above it all along, or below; else bits of it would stay at the strokes.
+    """
+    shares = np.arange(40, 61) / 100
+    bins = [float(shares[0] - 0.025) * threshold, float(shares[-1] + 0.025) * threshold]
+    counts = cv2.calcHist([ink], [0], None, [len(shares) + 4], bins).ravel()
+    near = np.maximum(np.convolve(counts, np.ones(5), "valid"), MIN_PATTERN * ink.size)
+    return float(shares[np.lexsort((abs(shares - 0.5), near))[0]]) * threshold
 
 
 def label_components(mask: Bool[np.ndarray, "h w"]) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:

@@ -31,7 +31,7 @@ from jaxtyping import Float32, Float64, UInt8
 from digitjax import checkpoint, cli, model
 from digitjax.config import DIGITS, DigitjaxError
 from digitjax.picture import find_pictures, load_picture
-from digitjax.preprocess import WORK_SIZE, ImageError, ImageSource, PreprocessedImage, preprocess_image
+from digitjax.preprocess import ImageError, ImageSource, PreprocessedImage, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
 
 Reason = Literal["blank", "not a digit"]
@@ -299,8 +299,8 @@ def predict_each(recognizer: Recognizer, images: Sequence[ImageSource | ImageErr
 # Pictures taken at a time: enough for the network to be fast, few enough to keep the memory small.
 CHUNK = 64
 
-# Rows that `--show` draws; a longer sheet can't be read.
-MAX_SHOWN = 20
+# Rows that `--show` draws; a longer sheet can't be read. No side of a picture on it has more pixels than that.
+MAX_SHOWN, SHOWN_SIZE = 20, 512
 
 STDIN = "-"
 
@@ -350,7 +350,7 @@ def predict(args: PredictArguments) -> int:
         from digitjax import plots  # matplotlib, 0.5 s
 
         rows = [
-            plots.Shown(name, load_picture(source, WORK_SIZE), p, recognizer.explain(p)) for name, source, p in shown
+            plots.Shown(name, load_picture(source, SHOWN_SIZE), p, recognizer.explain(p)) for name, source, p in shown
         ]
         plots.save_predictions(args.show, rows, recognizer.class_names)
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK

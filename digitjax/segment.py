@@ -30,6 +30,9 @@ from digitjax.preprocess import ImageSource, PreprocessedImage, draw_digit
 # Pictures of many digits are worked on larger than those of one; of a sheet's 30 rows each is 30 high.
 SHEET_SIZE = 1280
 
+# The ground is estimated on a third of that.
+GROUND_SIZE = -(-SHEET_SIZE // 3)
+
 # The strokes of several digits are narrower than this share of the picture.
 SHEET_STROKE_SHARE = 0.05
 
@@ -80,12 +83,12 @@ def find_rows(image: ImageSource) -> list[Row]:
     Raises:
       ImageError: The picture can't be read; the message says why.
     """
-    picture = _enlarge(load_picture(image, SHEET_SIZE))
+    picture = _resize(load_picture(image, 2 * SHEET_SIZE))
     height, width = picture.gray.shape
     ink = extract_ink(
         picture.gray,
         max(height, width) / 6,
-        ground_size=SHEET_SIZE // 3,
+        ground_size=GROUND_SIZE,
         stroke_share=SHEET_STROKE_SHARE,
         rim_weight=0.25,
     )
@@ -99,9 +102,14 @@ def find_rows(image: ImageSource) -> list[Row]:
     return [_propose_row(picture, ink, components, stats, row) for row in _group_rows(stats, numbers)]
 
 
-def _enlarge(picture: Picture) -> Picture:
-    scale = MIN_SIDE / min(picture.gray.shape)
-    if scale <= 1 or max(picture.gray.shape) * scale > SHEET_SIZE:
+def _resize(picture: Picture) -> Picture:
+    """Brings a picture to the size that it is worked on."""
+    shorter, longer = sorted(picture.gray.shape)
+    if longer > SHEET_SIZE:
+        size = [round(side * SHEET_SIZE / longer) or 1 for side in picture.gray.shape[::-1]]
+        return picture._replace(gray=cv2.resize(picture.gray, size, interpolation=cv2.INTER_AREA))
+    scale = MIN_SIDE / shorter
+    if scale <= 1 or longer * scale > SHEET_SIZE:
         return picture
     gray = cv2.resize(picture.gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     return picture._replace(gray=gray.clip(0, 255))

@@ -216,6 +216,18 @@ def test_surroundings_dont_matter(change, light_ink):
     assert same_drawing(result.canonical, preprocess_image(large_seven()).canonical)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_squares_of_any_darkness_go(width):
+    """Where they are about as strong as what still counts as a stroke, no bits of them stay."""
+    seven = preprocess_image(large_seven()).canonical
+    for brightness in range(60, 230):
+        paper = large_seven().copy()
+        for i in range(width):
+            for lines in (paper[25 + i :: 45], paper[:, 20 + i :: 45]):
+                np.minimum(lines, brightness, out=lines)
+        assert same_drawing(preprocess_image(paper).canonical, seven), brightness
+
+
 def test_rules_go_from_a_narrow_strip_and_its_own_strokes_stay():
     """Across the short side of a strip the top of a tight 7 is as long as a rule, but not as thin."""
     strip = large_seven()[40:330, 60:240]
