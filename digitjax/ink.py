@@ -70,6 +70,8 @@ def extract_ink(
     if is_light_ink(small, stroke_share, rim_weight):
         gray, small = 255 - gray, 255 - small
     closed = _morph(small, cv2.MORPH_CLOSE, window / min(factors))
+    if closed.min() == closed.max():  # as on a screen
+        return np.maximum(closed[0, 0] - gray, 0)
     even = _smooth_ground(small, closed)
     if small.shape != gray.shape:
         closed, even = (cv2.resize(ground, (width, height)) for ground in (closed, even))
@@ -199,14 +201,15 @@ def label_strokes(
 
 
 def _find_gap(ink: Float32[np.ndarray, "h w"], threshold: float) -> float:
-    """Returns half of the threshold, or a level around it that fewer pixels are near.
+    """Returns half of the threshold; where many pixels are near that, a level around it that the fewest are near.
 
-    There a rule or a pattern of the paper is above it all along, or below; else bits of it would stay at the strokes.
+    There a pattern of the paper is above it all along, or below; else bits of it would stay at the strokes.
     """
+    if cv2.countNonZero(cv2.inRange(ink, 0.475 * threshold, 0.525 * threshold)) < MIN_PATTERN * ink.size:
+        return 0.5 * threshold
     shares = np.arange(40, 61) / 100
-    bins = [float(shares[0] - 0.025) * threshold, float(shares[-1] + 0.025) * threshold]
-    counts = cv2.calcHist([ink], [0], None, [len(shares) + 4], bins).ravel()
-    near = np.maximum(np.convolve(counts, np.ones(5), "valid"), MIN_PATTERN * ink.size)
+    counts, _ = np.histogram(ink, len(shares) + 4, ((shares[0] - 0.025) * threshold, (shares[-1] + 0.025) * threshold))
+    near = np.convolve(counts, np.ones(5), "valid")
     return float(shares[np.lexsort((abs(shares - 0.5), near))[0]]) * threshold
 
 
