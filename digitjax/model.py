@@ -194,7 +194,7 @@ def is_digit_scores(logits: Float[AnyArray, "n classes"], config: TrainConfig) -
 
 def _sigmoid(x: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
     xp = x.__array_namespace__()
-    return xp.exp(-xp.logaddexp(xp.zeros_like(x), -x))
+    return xp.exp(-xp.logaddexp(0.0, -x))
 
 
 def _logsumexp(logits: Float[AnyArray, "n classes"]) -> Float[AnyArray, "n"]:
