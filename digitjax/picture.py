@@ -236,7 +236,7 @@ def _turn(picture: Picture, orientation: int) -> Picture:
 def _reduce(
     read_band: Callable[[int, int], NDArray[Any]], size: tuple[int, int], max_size: int
 ) -> Float32[np.ndarray, "h w"]:
-    """Reads the brightness band by band, so that there is never a second picture of its size in memory.
+    """Reads the brightness and reduces it band by band, so that there is never a second picture of its size in memory.
 
     Args:
       read_band: Returns the rows from a first to a last, exclusive, as [rows, w] or [rows, w, channels].

@@ -28,6 +28,9 @@ BLUE, ORANGE, GRAY = "#1f5fa8", "#d9650a", "#6b6b6b"
 MAX_MISTAKES = 60
 COLUMNS = 10
 
+# A longer name of a file would run into what stands beside it.
+MAX_NAME = 30
+
 
 def save_history(path: Path, history: Sequence["Record"], title: str) -> None:
     """Draws loss and error over the epochs, for the training and the validation images."""
@@ -139,7 +142,8 @@ def save_predictions(path: Path, shown: Sequence[Shown], class_names: Sequence[s
             picture_axes.add_patch(
                 Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=ORANGE, linewidth=1.5)
             )
-        picture_axes.set_title(Path(name).name, fontsize=9)
+        file = Path(name).name
+        picture_axes.set_title(file if len(file) <= MAX_NAME else f"…{file[1 - MAX_NAME :]}", fontsize=9)
         _draw_digit(canonical_axes, prediction.canonical)
         canonical_axes.set_title("what the model sees", fontsize=9)
         _draw_digit(saliency_axes, prediction.canonical / 3)

@@ -22,7 +22,8 @@ SIZE, BOX = 28, 20
 # over one pixel, since its makers moved the drawings by whole pixels.
 MASS_CENTER = 14.5
 
-# No picture is worked on larger than this: a digit that fills an eighth of it is still larger than in MNIST.
+# While it is worked on, no side of a picture has more pixels than this, and the longer side of one that was larger more
+# than half as many: a digit that fills a sixth of it is still as large as MNIST's.
 WORK_SIZE = 256
 
 # The width of strokes in the box of 20x20, as `measure_stroke_width` finds it on four times as many pixels: 90 % of

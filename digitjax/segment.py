@@ -83,7 +83,7 @@ def find_rows(image: ImageSource) -> list[Row]:
     Raises:
       ImageError: The picture can't be read; the message says why.
     """
-    picture = _resize(load_picture(image, 2 * SHEET_SIZE))
+    picture = _resize(load_picture(image, 2 * SHEET_SIZE))  # twice as large, since that reduces by whole numbers
     height, width = picture.gray.shape
     ink = extract_ink(
         picture.gray,
@@ -103,7 +103,7 @@ def find_rows(image: ImageSource) -> list[Row]:
 
 
 def _resize(picture: Picture) -> Picture:
-    """Brings a picture to the size that it is worked on."""
+    """Brings a picture to the size that it is worked on: sheets to one size, strips to a height that can be cut."""
     shorter, longer = sorted(picture.gray.shape)
     if longer > SHEET_SIZE:
         size = [round(side * SHEET_SIZE / longer) or 1 for side in picture.gray.shape[::-1]]
