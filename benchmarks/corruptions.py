@@ -18,7 +18,8 @@ from jaxtyping import Float, Float32, UInt8
 from scipy import ndimage
 from skimage import feature
 
-from digitjax import checkpoint, data, model
+from digitjax import checkpoint, data
+from digitjax.tta import predict_logits
 
 SEED = 0
 SIDE = 28
@@ -260,7 +261,7 @@ def main() -> None:
     errors: dict[str, list[float]] = {}
     for name in ["none", *CORRUPTIONS]:
         images = digits.images if name == "none" else corrupt(name, digits.images)
-        logits = [model.compute_logits(trained.apply, images) for trained in models]
+        logits = [predict_logits(trained, images) for trained in models]
         errors[name] = [float(np.mean(each.argmax(-1) != digits.labels)) for each in logits]
         print(f"{name:<16}" + "".join(f"{error:>10.2%}" for error in errors[name]), flush=True)
     means = np.mean([errors[name] for name in CORRUPTIONS], axis=0).tolist()

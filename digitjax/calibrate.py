@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 
-from digitjax import model
+from digitjax import model, tta
 from digitjax.checkpoint import Calibration, TrainedModel
 from digitjax.config import LossName
 from digitjax.idx import Dataset
@@ -20,7 +20,7 @@ REFUSED_SHARE = 0.01
 
 def calibrate(trained: TrainedModel, validation: Dataset) -> Calibration:
     """Fits temperature and threshold on digits that the model hasn't seen."""
-    logits = model.compute_logits(trained.apply, validation.images)
+    logits = tta.predict_logits(trained, validation.images)
     temperature = fit_temperature(logits, validation.labels, trained.config.loss)
     if not trained.config.negative_share:
         return Calibration(temperature, threshold=0.0)

@@ -198,6 +198,7 @@ PRESETS: dict[PresetName, TrainConfig] = {
         model="vgg",
         epochs=20,
         settle_epochs=5,
+        optimizer="muon",
         negative_share=0.25,
         one_seven_share=0.03,
         redrawn_share=0.16,

@@ -25,6 +25,7 @@ from digitjax.config import DigitjaxError, LossName
 from digitjax.idx import Dataset
 from digitjax.predict import Recognizer
 from digitjax.preprocess import ImageError, preprocess_image
+from digitjax.tta import predict_logits
 
 NO_DIGIT = -1
 """Stands among predicted classes for a picture that is taken for no digit."""
@@ -187,14 +188,14 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_dataset(
-    trained: TrainedModel, dataset: Dataset, class_names: Sequence[str], *, tta: bool = False
+    trained: TrainedModel, dataset: Dataset, class_names: Sequence[str], *, tta: bool = True
 ) -> Evaluation:
-    """Measures a model, with test-time averaging or without, on images that are drawn as MNIST's already.
+    """Measures a model, with test-time augmentation or without, on images that are drawn as MNIST's already.
 
     All of them are counted, also those that `Recognizer` would take for no digit; how many these are, and how many
     drawings without a digit it would refuse, stands apart, in `Report.rejection`.
     """
-    logits = model.compute_logits(trained.apply, dataset.images, tta=tta)
+    logits = predict_logits(trained, dataset.images, tta=tta)
     probs = model.probs_from_logits(logits, trained.config.loss, trained.calibration.temperature)
     evaluation = _evaluate(
         trained, probs.argmax(-1), probs, dataset, dataset_name=trained.config.dataset, class_names=class_names
@@ -206,13 +207,13 @@ def evaluate_dataset(
 
 
 def measure_rejection(
-    trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"], *, tta: bool = False
+    trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"], *, tta: bool = True
 ) -> Rejection:
     """Compares the scores of digits with those of drawings made for this, which training hasn't seen."""
     from sklearn.metrics import roc_auc_score
 
     negatives = drawn.draw_negatives(np.random.default_rng(NEGATIVES_SEED), NUM_NEGATIVES, digits)
-    logits = model.compute_logits(trained.apply, negatives, tta=tta)
+    logits = predict_logits(trained, negatives, tta=tta)
     others = model.is_digit_scores(logits, trained.config)
     threshold = trained.calibration.threshold
     is_digit = np.arange(len(scores) + len(others)) < len(scores)
@@ -328,9 +329,9 @@ class EvaluateArguments(data.SourceArguments):
     images: Path | None = None
     """A CSV table with the columns file,label: evaluate on these pictures instead of the test set."""
     out: Path | None = None
-    """Where report.json and the plots go (default: RUN; without it or with --images or --tta: ./evaluation)."""
-    tta: bool = False
-    """Test-time averaging: look at each digit five times, moved by a pixel, and take the mean."""
+    """Where report.json and the plots go (default: RUN; without it or with --images or --no-tta: ./evaluation)."""
+    tta: bool = True
+    """Look again, turned and scaled, at what the network is unsure of."""
 
 
 def evaluate(args: EvaluateArguments) -> int:
@@ -342,7 +343,7 @@ def evaluate(args: EvaluateArguments) -> int:
     else:
         splits = data.load_splits(recognizer.trained.config.dataset, args.data_dir, args.idx_dir)
         evaluation = evaluate_dataset(recognizer.trained, splits.test, splits.class_names, tta=args.tta)
-    out = args.out or (args.run if args.run and not (args.images or args.tta) else Path("evaluation"))
+    out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
     write_evaluation(out, evaluation)
     print(evaluation.report)
     print(f"\n{out} holds report.json and the plots")

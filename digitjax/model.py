@@ -114,7 +114,7 @@ class VGG(nn.Module):
     """
 
     block_features: Sequence[int] = (32, 64, 128)
-    block_depths: Sequence[int] = (2, 2, 2)
+    block_depths: Sequence[int] = (2, 2, 3)
     dropout_rate: float = 0.25
     num_classes: int = 10
 
@@ -250,13 +250,7 @@ def compile_apply(model: nn.Module, variables: Variables) -> Apply:
 CPU_BATCHES, ACCELERATOR_BATCH = (16, 125), 1024
 
 
-# What test-time averaging moves an image by, down and to the right, in pixels.
-SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-
-
-def compute_logits(
-    apply: Apply, images: UInt8[np.ndarray, "n 28 28 1"], *, tta: bool = False
-) -> Float[np.ndarray, "n classes"]:
+def compute_logits(apply: Apply, images: UInt8[np.ndarray, "n 28 28 1"]) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of any number of images, on the host, in their order.
 
     One image goes alone, more in batches of one size, the last of them padded: so few sizes are compiled, and no image
@@ -265,13 +259,7 @@ def compute_logits(
     Args:
       apply: The network with its weights.
       images: Light ink on a dark ground.
-      tta: Test-time averaging: the mean over each image and the same moved by a pixel up, down, left and right, at five
-        times the cost.
     """
-    if tta:
-        padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        moved = [padded[:, 1 - down : 29 - down, 1 - right : 29 - right] for down, right in SHIFTS]
-        return np.mean([compute_logits(apply, each) for each in moved], axis=0)
     mesh = sharding.local_mesh()
     few, many = CPU_BATCHES if layers.on_cpu() else (ACCELERATOR_BATCH, ACCELERATOR_BATCH)
     batch_size = 1 if len(images) == 1 else sharding.round_up(few if len(images) < many else many, mesh)

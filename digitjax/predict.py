@@ -33,6 +33,7 @@ from digitjax.config import DIGITS, DigitjaxError
 from digitjax.picture import find_pictures, load_picture
 from digitjax.preprocess import ImageError, ImageSource, PreprocessedImage, preprocess_image
 from digitjax.segment import Candidate, choose_candidates, find_rows
+from digitjax.tta import predict_logits
 
 Reason = Literal["blank", "not a digit"]
 
@@ -103,8 +104,8 @@ class Recognizer:
     trained: checkpoint.TrainedModel
     threshold: float = 0.0
     """What has an `is_digit_score` below it is no digit; `load` takes what was chosen on validation images."""
-    tta: bool = False
-    """Test-time averaging: looks at each digit five times, moved by a pixel, and takes the mean (`compute_logits`)."""
+    tta: bool = True
+    """Test-time augmentation: whether it looks again at what it is unsure of, see `digitjax.tta`."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "Recognizer":
@@ -169,7 +170,7 @@ class Recognizer:
         if not images:
             return []
         canonical = np.stack([image.canonical for image in images])[..., None]  # [n, 28, 28, 1]
-        logits = model.compute_logits(self.trained.apply, canonical, tta=self.tta)
+        logits = predict_logits(self.trained, canonical, tta=self.tta)
         scores = model.is_digit_scores(logits, self.trained.config)
         probs = model.probs_from_logits(logits, self.trained.config.loss, self.trained.calibration.temperature)
         return [self._to_prediction(*answer, threshold) for answer in zip(images, probs, scores, strict=True)]
@@ -319,8 +320,8 @@ class PredictArguments(cli.Arguments):
     """A training run's folder (default: the weights that ship)."""
     read: bool = False
     """Read all digits of each picture, row by row, instead of one a picture."""
-    tta: bool = False
-    """Look at each digit five times, moved by a pixel, and take the mean: a little more accurate, and slower."""
+    tta: bool = True
+    """Look again, turned and scaled, at what the network is unsure of: more accurate; such pictures take longer."""
     show: Path | None = None
     """Also draw the first 20 pictures, what the model sees of them, which ink decided and the answer, into this PNG."""
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from digitjax import calibrate, checkpoint
+from digitjax import calibrate, checkpoint, tta
 
 
 def draw_logits(n=4000):
@@ -37,7 +37,7 @@ def test_calibration_is_repeatable_and_stands_beside_the_weights(run, digits):
     trained = checkpoint.load_model(run)
     again = calibrate.calibrate(trained, digits.validation)
     assert again == trained.calibration
-    logits = calibrate.model.compute_logits(trained.apply, digits.validation.images)
+    logits = tta.predict_logits(trained, digits.validation.images)
 
     def loss(temperature):
         probs = calibrate.model.probs_from_logits(logits / np.float32(temperature), "softmax")

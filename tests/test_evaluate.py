@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digitjax import checkpoint, drawn, evaluate, model
+from digitjax import checkpoint, drawn, evaluate, tta
 from digitjax.config import DigitjaxError
 from digitjax.predict import Recognizer
 
@@ -111,7 +111,7 @@ def test_rejection_is_counted(run, digits):
     assert rejection.accepted == pytest.approx(6 / 11)
     rng = np.random.default_rng(evaluate.NEGATIVES_SEED)
     others = drawn.draw_negatives(rng, rejection.num_negatives, digits.test)
-    logits = model.compute_logits(trained.apply, others)
+    logits = tta.predict_logits(trained, others)
     other_scores = 1 - 1 / (1 + np.exp(logits.astype(np.float64)).sum(axis=1))
     assert rejection.refused == pytest.approx(np.mean(other_scores < 0.75), abs=1e-3)
     above = (scores[:, None] > other_scores).mean()  # by brute force: of all pairs, those in the right order
@@ -136,13 +136,13 @@ def test_command_repeats_the_runs_report(run, tmp_path, capsys):
     assert "confusion matrix" in printed
 
 
-def test_averaging_over_shifts_leaves_the_runs_report_alone(run, tmp_path, monkeypatch):
+def test_evaluating_without_second_looks_leaves_the_runs_report_alone(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = (run / "report.json").read_text()
-    assert evaluate.main([str(run.absolute()), "--tta"]) == 0
+    assert evaluate.main([str(run.absolute()), "--no-tta"]) == 0
     assert (run / "report.json").read_text() == before
-    averaged = json.loads((tmp_path / "evaluation" / "report.json").read_text())
-    assert averaged["loss"] != json.loads(before)["loss"]
+    plain = json.loads((tmp_path / "evaluation" / "report.json").read_text())
+    assert plain["loss"] != json.loads(before)["loss"]
 
 
 @pytest.fixture

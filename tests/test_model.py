@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.ndimage
 import scipy.signal
 from flax import linen as nn
 from jax import lax
@@ -20,13 +19,13 @@ PARAMETERS = {
     "cnn-32-64-64": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 64 + 64) + 650,  # ... 5 -> 3
     "cnn-dropout": (9 * 16 + 16) + (9 * 16 * 16 + 16) + (9 * 16 * 32 + 32) + (9 * 32 * 32 + 32) + (16 * 32 * 128 + 128)
     + 1290,  # 28 -> 26 -> 24 -> 12 -> 10 -> 8 -> 4
-    "vgg": 25 * 32 + 9 * (32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128) + 2 * 2 * (32 + 64 + 128)
+    "vgg": 25 * 32 + 9 * (32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 2 * 128 * 128) + 2 * (2 * 32 + 2 * 64 + 3 * 128)
     + (3 * 3 * 128 * 10 + 10),  # 28 -> 24 -> 12 -> 6 -> 3; a scale and a shift for each channel of a convolution
     "default": (25 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 128 + 128) + 1290,
 }  # fmt: skip
 PUBLISHED = {
     "mlp": 118_282, "cnn-16-8": 22_046, "cnn-32-64-64": 93_322, "cnn-dropout": 83_322, "default": 131_402,
-    "vgg": 298_922,
+    "vgg": 446_634,
 }  # fmt: skip
 
 
@@ -135,17 +134,6 @@ def test_batches_lose_no_image(n, on_cpu, monkeypatch):
         np.testing.assert_allclose(
             row, network.apply(variables, jnp.asarray(image[None]), train=False)[0], rtol=1e-4, atol=1e-5
         )
-
-
-def test_averaging_looks_at_the_image_and_its_four_shifts():
-    network, variables = create("mlp")
-    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
-    logits = model.compute_logits(model.compile_apply(network, variables), images, tta=True)
-    for image, row in zip(images, logits, strict=True):
-        ways = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
-        moved = np.stack([scipy.ndimage.shift(image[..., 0], way, order=0) for way in ways])[..., None]
-        expected = network.apply(variables, jnp.asarray(moved), train=False).mean(0)
-        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_probabilities():

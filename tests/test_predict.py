@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from digitjax import model, predict
+from digitjax import predict, tta
 from digitjax.predict import Recognizer, predict_digit
 from digitjax.preprocess import ImageError, PreprocessedImage
 from digitjax.segment import Candidate
@@ -262,7 +262,7 @@ def test_bad_pictures_are_one_error(recognizer, tmp_path):
 
 def test_preprocessing_leaves_mnist_alone(mnist, recognizer):
     images, labels = mnist.test.images, mnist.test.labels
-    logits = model.compute_logits(recognizer.trained.apply, images)
+    logits = tta.predict_logits(recognizer.trained, images)
     alone = np.mean(logits.argmax(axis=1) == labels)
     predictions = recognizer.predict_digits(list(images[..., 0]))
     through = np.mean([p.probabilities.argmax() == label for p, label in zip(predictions, labels, strict=True)])
@@ -375,9 +375,10 @@ def test_more_pictures_than_a_chunk(picture, tmp_path, capsys, monkeypatch):
     assert [line["digit"] for line in lines] == [7] * 10
 
 
-def test_averaging_over_shifts_reads_the_same_digit_with_other_probabilities(picture, capsys):
-    _, (plain,) = run_json(capsys, picture)
-    _, (averaged,) = run_json(capsys, picture, "--tta")
+def test_second_looks_are_the_default(picture, capsys, monkeypatch):
+    monkeypatch.setattr(tta, "UNSURE", 1000.0)  # it is never sure
+    _, (plain,) = run_json(capsys, picture, "--no-tta")
+    _, (averaged,) = run_json(capsys, picture)
     assert averaged["digit"] == plain["digit"] == 7
     assert averaged["is_digit_score"] != plain["is_digit_score"]
     assert averaged["box"] == plain["box"]
