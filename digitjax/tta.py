@@ -2,7 +2,7 @@
 
 To average over changed copies of an image makes answers better and costs a pass for each (Krizhevsky et al. 2012,
 https://papers.nips.cc/paper/4824). But it changes an answer only where another is nearly as likely. So only there it is
-done: for one of MNIST's digits in thirty.
+done: for one of MNIST's digits in 27.
 """
 
 import cv2
