@@ -1,7 +1,7 @@
 """Test-time augmentation where a network is unsure: it looks again, at the image turned and scaled.
 
 To average over changed copies of an image makes answers better and costs a pass for each (Krizhevsky et al. 2012,
-https://papers.nips.cc/paper/4824). But it changes an answer only where another is nearly as likely. So only there it is
+https://doi.org/10.1145/3065386). But it changes an answer only where another is nearly as likely. So only there it is
 done: for one of MNIST's digits in 27.
 """
 
