@@ -462,7 +462,7 @@ class TrainArguments(data.SourceArguments):
 
     preset: PresetName = "default"
     """The recipe that the other options change, on two cores: quick, 20 seconds for 99.1 %, takes everything for a
-    digit; default, a minute; best, half an hour to an hour."""
+    digit; default, a minute; best, about an hour."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
     """What decides the weights."""
     out: Path | None = None

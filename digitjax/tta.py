@@ -41,8 +41,8 @@ def predict_logits(
     # A single image's looks go through one by one: for one image the network is compiled already.
     batches = [np.concatenate(looks)] if looks and len(images) > 1 else looks
     total = logits[unsure]
-    for again in [model.compute_logits(trained.apply, batch) for batch in batches]:
-        total += again.reshape(-1, *total.shape).sum(axis=0)
+    for batch in batches:
+        total += model.compute_logits(trained.apply, batch).reshape(-1, *total.shape).sum(axis=0)
     logits[unsure] = total / (1 + len(looks))
     return logits
 
