@@ -41,7 +41,7 @@ def conv3x3(
 ) -> Float[Array, "n h-2 w-2 features"]:
     """Returns the convolution without padding; the height is even.
 
-    JAX's own gradient gives the same, a twentieth of a training step later: it pads and keeps each column of patches.
+    Its gradient is written out: JAX's own gives the same, but keeps every column of patches, padded, on its way.
     """
     return _forward(images, kernel)[0]
 
