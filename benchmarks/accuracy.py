@@ -22,23 +22,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from digitjax import checkpoint, data, model
 from digitjax.config import PRESETS, TrainConfig
-from digitjax.history import read_history
-from digitjax.idx import Dataset
-from digitjax.tta import predict_logits
+from digitjax.data.arrays import Dataset
+from digitjax.data.splits import load_splits
+from digitjax.nn.inference import TrainedModel
+from digitjax.nn.looks import predict_logits
+from digitjax.nn.networks import count_params, create_model, init_variables
+from digitjax.runs.history import read_history
+from digitjax.runs.weights import load_model
 
 
 def count_multiply_adds(config: TrainConfig) -> int:
     """Counts the multiply-adds of matrix products and convolutions for one image."""
-    network, images = model.create_model(config), jnp.zeros((1, 28, 28, 1), jnp.uint8)
+    network, images = create_model(config), jnp.zeros((1, 28, 28, 1), jnp.uint8)
     return _count(jax.make_jaxpr(lambda v: network.apply(v, images, train=False))(get_shapes(config)).jaxpr)
 
 
 def get_shapes(config: TrainConfig) -> Any:
     """Returns the shapes of a network's variables, without computing any."""
-    network = model.create_model(config)
-    return jax.eval_shape(lambda: model.init_variables(network, jax.random.key(0)))
+    network = create_model(config)
+    return jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
 
 
 def _count(jaxpr: Any) -> int:
@@ -70,7 +73,7 @@ def measure(run: Path, test: Dataset) -> dict[str, Any]:
     """Returns a finished run's figures; those without test-time augmentation, and its cost, stand beside them."""
     report = json.loads((run / "report.json").read_text())
     history = read_history(run)
-    trained = checkpoint.load_model(run)
+    trained = load_model(run)
     predict_logits(trained, test.images)  # compiles
     tta_seconds, _ = time_logits(trained, test.images, tta=True)
     plain_seconds, logits = time_logits(trained, test.images, tta=False)
@@ -85,7 +88,7 @@ def measure(run: Path, test: Dataset) -> dict[str, Any]:
 
 
 def time_logits(
-    trained: checkpoint.TrainedModel, images: UInt8[np.ndarray, "n 28 28 1"], *, tta: bool
+    trained: TrainedModel, images: UInt8[np.ndarray, "n 28 28 1"], *, tta: bool
 ) -> tuple[float, Float[np.ndarray, "n classes"]]:
     """Returns the seconds that it takes to compute the logits of all images, and the logits."""
     begin = time.perf_counter()
@@ -98,7 +101,7 @@ def summarize(config: TrainConfig, seeds: dict[str, dict[str, Any]]) -> dict[str
     columns = {name: [figures[name] for figures in seeds.values()] for name in next(iter(seeds.values()))}
     return {
         "num_seeds": len(seeds),
-        "parameters": model.count_params(get_shapes(config)["params"]),
+        "parameters": count_params(get_shapes(config)["params"]),
         "multiply_adds": count_multiply_adds(config),
         "mean": {name: float(np.mean(values)) for name, values in columns.items()},
         "standard_deviation": {
@@ -118,7 +121,7 @@ def main() -> None:
     args = parser.parse_args()
 
     config = dataclasses.replace(PRESETS[args.preset], dataset="mnist", seed=0)
-    splits = data.load_splits("mnist", None, args.idx_dir)
+    splits = load_splits("mnist", None, args.idx_dir)
     recipe, seeds = json.loads(config.to_json()), {}
     if args.out.exists() and (earlier := json.loads(args.out.read_text()))["recipe"] == recipe:
         seeds = earlier["seeds"]

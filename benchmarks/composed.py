@@ -19,18 +19,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitjax import cut, data, drawn, predict, segment
-from digitjax.canvas import finish_drawing
-from digitjax.characters import draw_letter
-from digitjax.idx import Dataset
+from digitjax.config import DIGITS
+from digitjax.data.arrays import Dataset
+from digitjax.data.splits import load_splits
+from digitjax.drawing.canvas import finish_drawing
+from digitjax.drawing.characters import draw_letter
+from digitjax.drawing.negatives import draw_negatives
+from digitjax.pictures import cut, segment
+from digitjax.predict import Recognizer, rows
 
 FIT_SEED, REPORT_SEED = 1, 2
 
 # What `--fit` tries: the constants of `read` that are weights, not measures.
 CHOICES: list[tuple[ModuleType, str, tuple[float, ...]]] = [
     (segment, "LOG_CUT", (-0.5, -1.0, -1.5, -2.0, -3.0)),
-    (predict, "NARROW_TOLERANCE", (1.0, 1.5, 2.0, 3.0)),
-    (predict, "WIDE_TOLERANCE", (0.75, 1.0, 1.5, 2.0)),
+    (rows, "NARROW_TOLERANCE", (1.0, 1.5, 2.0, 3.0)),
+    (rows, "WIDE_TOLERANCE", (0.75, 1.0, 1.5, 2.0)),
     (segment, "LOG_BRIDGED", (-1.0, -3.0, -5.0)),
     (segment, "LOG_SKIP", (-0.5, -1.0, -2.0, -4.0)),
     (cut, "NOTCH_COST", (0.1, 0.2, 0.5, 1.0)),
@@ -109,7 +113,7 @@ def draw_letters(rng: np.random.Generator, n: int) -> Dataset:
     """Draws letters in MNIST's form."""
     drawings = (finish_drawing(rng, draw_letter(rng)) for _ in itertools.count())
     images = itertools.islice((image for image in drawings if image is not None), n)
-    return Dataset(np.stack(list(images))[..., None], np.full(n, drawn.NO_DIGIT, np.int32))
+    return Dataset(np.stack(list(images))[..., None], np.full(n, len(DIGITS), np.int32))
 
 
 def photograph(rng: np.random.Generator, ink: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -147,12 +151,12 @@ def compose(seed: int, dataset: Dataset, n: int, *, numbers: bool) -> Iterator[C
 # ---------------------------------------------------------------- measuring
 
 
-def share_read(recognizer: predict.Recognizer, pictures: list[Composed]) -> float:
+def share_read(recognizer: Recognizer, pictures: list[Composed]) -> float:
     """Returns the share of numbers that are read exactly."""
     return float(np.mean([recognizer.read(picture).text == label for picture, label in pictures]))
 
 
-def fit(recognizer: predict.Recognizer, pictures: list[Composed]) -> None:
+def fit(recognizer: Recognizer, pictures: list[Composed]) -> None:
     """Sets each constant in turn to the choice that reads the most pictures, and prints what was tried."""
     for module, name, choices in CHOICES:
         present = getattr(module, name)
@@ -173,8 +177,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=500, help="pictures of each kind")
     parser.add_argument("--fit", action="store_true", help="try other constants first")
     args = parser.parse_args()
-    validation = data.load_splits("mnist", idx_dir=args.idx_dir).validation
-    recognizer = predict.Recognizer.load()
+    validation = load_splits("mnist", idx_dir=args.idx_dir).validation
+    recognizer = Recognizer.load()
     if args.fit:
         fit(recognizer, list(compose(FIT_SEED, validation, args.pictures, numbers=True)))
     digits = list(compose(REPORT_SEED, validation, args.pictures, numbers=False))
@@ -182,8 +186,8 @@ def main() -> None:
     right = [digit == int(label) for digit, (_, label) in zip(answers, digits, strict=True)]
     refused = [digit is None for digit in answers]
     print(f"one digit:  {np.mean(right):.1%} of {len(digits)} right, {np.mean(refused):.1%} refused")
-    negatives = drawn.draw_negatives(np.random.default_rng(REPORT_SEED), args.pictures, validation)
-    labels = np.full(len(negatives), drawn.NO_DIGIT, np.int32)
+    negatives = draw_negatives(np.random.default_rng(REPORT_SEED), args.pictures, validation)
+    labels = np.full(len(negatives), len(DIGITS), np.int32)
     others = compose(REPORT_SEED, Dataset(negatives, labels), args.pictures, numbers=False)
     refused = [recognizer.predict_digit(picture).digit is None for picture, _ in others]
     print(f"no digit:   {np.mean(refused):.1%} of {len(refused)} refused")

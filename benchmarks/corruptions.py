@@ -18,12 +18,12 @@ from jaxtyping import Float, Float32, UInt8
 from scipy import ndimage
 from skimage import feature
 
-from digitjax import checkpoint, data
-from digitjax.tta import predict_logits
+from digitjax.config import CENTER, SIZE
+from digitjax.data.splits import load_splits
+from digitjax.nn.looks import predict_logits
+from digitjax.runs.weights import load_model
 
 SEED = 0
-SIDE = 28
-CENTER = (SIDE - 1) / 2
 
 Images = Float32[np.ndarray, "n 28 28"]
 """Ink from 0 to 1."""
@@ -68,7 +68,7 @@ def _draw_plasma(rng: np.random.Generator, n: int, decay: float) -> Float[np.nda
         maps[:, half::step, ::step] = displace(centers + np.roll(centers, 1, axis=2) + rows)
         step, reach = half, reach / decay
     maps -= maps.min(axis=(1, 2), keepdims=True)
-    return maps[:, :SIDE, :SIDE] / maps.max(axis=(1, 2), keepdims=True)
+    return maps[:, :SIZE, :SIZE] / maps.max(axis=(1, 2), keepdims=True)
 
 
 def spatter(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
@@ -91,8 +91,8 @@ def blur_by_glass(rng: np.random.Generator, images: Images) -> Float[np.ndarray,
     images = np.floor(_blur(images, 0.7) * 255) / 255
     everyone = np.arange(len(images))
     for _ in range(2):
-        for y in range(SIDE - 1, 1, -1):
-            for x in range(SIDE - 1, 1, -1):
+        for y in range(SIZE - 1, 1, -1):
+            for x in range(SIZE - 1, 1, -1):
                 swapped = everyone[rng.random(len(images)) < 0.5]
                 to_y, to_x = y + rng.integers(-1, 1, len(swapped)), x + rng.integers(-1, 1, len(swapped))
                 pixels = images[swapped, to_y, to_x]
@@ -106,11 +106,11 @@ def blur_by_motion(rng: np.random.Generator, images: Images) -> Float[np.ndarray
     angles = np.deg2rad(rng.uniform(-45, 45, len(images)))
     steps = np.arange(21)
     weights = np.exp(-(steps**2) / (2 * 3**2))
-    y, x = np.mgrid[:SIDE, :SIDE]
+    y, x = np.mgrid[:SIZE, :SIZE]
     total = np.zeros(images.shape)
     for step, weight in zip(steps, weights / weights.sum(), strict=True):
         down, right = (np.ceil(step * way - 0.5).astype(int)[:, None, None] for way in (np.sin(angles), np.cos(angles)))
-        rows, columns = np.clip(y + down, 0, SIDE - 1), np.clip(x + right, 0, SIDE - 1)
+        rows, columns = np.clip(y + down, 0, SIZE - 1), np.clip(x + right, 0, SIZE - 1)
         total += weight * images[np.arange(len(images))[:, None, None], rows, columns]
     return total
 
@@ -120,7 +120,7 @@ def blur_by_motion(rng: np.random.Generator, images: Images) -> Float[np.ndarray
 
 def _warp(images: Images, matrices: Float[np.ndarray, "n 2 2"]) -> Float[np.ndarray, "n 28 28"]:
     """Maps each place (x, y), measured from the centre, to where its pixel comes from; bilinear, blank outside."""
-    y, x = np.mgrid[:SIDE, :SIDE] - CENTER
+    y, x = np.mgrid[:SIZE, :SIZE] - CENTER
     places = np.einsum("nij,jyx->niyx", matrices, np.stack([x, y])) + CENTER
     pairs = zip(images, places, strict=True)
     return np.stack([ndimage.map_coordinates(image, place[::-1], order=1) for image, place in pairs])
@@ -153,7 +153,7 @@ def translate(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 
     """Moves by three pixels up or down and three to the left or right."""
     shifts = (3 * _draw_signs(rng, (len(images), 2))).astype(int)
     padded = np.pad(images, ((0, 0), (3, 3), (3, 3)))
-    return np.stack([p[3 + y : 3 + y + SIDE, 3 + x : 3 + x + SIDE] for p, (y, x) in zip(padded, shifts, strict=True)])
+    return np.stack([p[3 + y : 3 + y + SIZE, 3 + x : 3 + x + SIZE] for p, (y, x) in zip(padded, shifts, strict=True)])
 
 
 # ---------------------------------------------------------------- light and lines
@@ -178,7 +178,7 @@ Columns = Float[np.ndarray, "n"]
 def _draw_lines(x0: Columns, y0: Columns, x1: Columns, y1: Columns) -> Float[np.ndarray, "n 28 28"]:
     """Draws a line an image, whose light fades with the distance above and below it: 1 + log(1 - distance / 2.3)."""
     x0, y0, x1, y1 = (values[:, None, None] for values in (x0, y0, x1, y1))
-    y, x = np.mgrid[:SIDE, :SIDE]
+    y, x = np.mgrid[:SIZE, :SIZE]
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.clip(np.abs(y - (y0 + (x - x0) * (y1 - y0) / (x1 - x0))), 0, 2.3 - 1e-10)
     on_line = (x >= np.floor(x0)) & (x < np.ceil(x1)) & (x0 != x1)
@@ -188,15 +188,15 @@ def _draw_lines(x0: Columns, y0: Columns, x1: Columns, y1: Columns) -> Float[np.
 def add_dotted_line(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
     """Draws a line from the left edge to the right, two pixels long and two pixels not."""
     n = len(images)
-    y0, y1 = rng.integers(0, SIDE - 1, (2, n)).astype(float)
-    lines = _draw_lines(np.zeros(n), y0, np.full(n, SIDE - 1.0), y1)
-    return images + lines * (np.arange(SIDE) // 2 % 2)
+    y0, y1 = rng.integers(0, SIZE - 1, (2, n)).astype(float)
+    lines = _draw_lines(np.zeros(n), y0, np.full(n, SIZE - 1.0), y1)
+    return images + lines * (np.arange(SIZE) // 2 % 2)
 
 
 def add_zigzag(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
     """Draws a zigzag across, 2 pixels up and down, along a line that rises or falls by up to 5."""
     left, right, n = 2.0, 25.0, len(images)
-    y0 = rng.integers(0, SIDE - 1, n).astype(float)
+    y0 = rng.integers(0, SIZE - 1, n).astype(float)
     slope = np.arctan(rng.integers(-5, 5, n) / (right - left))
     length = (right - left) / np.cos(slope)
     along = np.concatenate([np.tile([0.0, 2, 6, 10, 14, 18, 22], (n, 1)), length[:, None]], axis=1)
@@ -255,8 +255,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the results")
     args = parser.parse_args()
 
-    models = [checkpoint.load_model(run) for run in args.runs]
-    splits = data.load_splits("mnist", None, args.idx_dir)
+    models = [load_model(run) for run in args.runs]
+    splits = load_splits("mnist", None, args.idx_dir)
     digits = splits.test if args.split == "test" else splits.validation
     errors: dict[str, list[float]] = {}
     for name in ["none", *CORRUPTIONS]:

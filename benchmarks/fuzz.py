@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from digitjax.preprocess import ImageError, preprocess_image
-from digitjax.segment import find_rows
+from digitjax.pictures.preprocess import preprocess_image
+from digitjax.pictures.segment import find_rows
+from digitjax.predict import ImageError
 
 MAX_SECONDS, MAX_BYTES = 2.0, 2**30
 

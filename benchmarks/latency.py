@@ -43,10 +43,10 @@ def prepare(folder: Path) -> None:
     """Writes the peers' models and a sketch, in a process of its own: its memory would count as its children's."""
     from read_speed import draw_sketch, encode
 
-    from digitjax import checkpoint
+    from digitjax.runs.weights import default_checkpoint, load_model
 
     (folder / SKETCH).write_bytes(encode(draw_sketch(SKETCH_SIZE), "PNG"))
-    vgg_peers.export(checkpoint.load_model(checkpoint.default_checkpoint()).variables, folder)
+    vgg_peers.export(load_model(default_checkpoint()).variables, folder)
 
 
 def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_peers.Predict]:
@@ -54,14 +54,14 @@ def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_pe
     if name != OURS:
         predict = vgg_peers.LOADERS[name](folder)
         return lambda picture: int(predict(vgg_peers.prepare(picture)).argmax()), predict
-    from digitjax import model
+    from digitjax.nn.inference import compute_logits
     from digitjax.predict import Recognizer
 
     recognizer = Recognizer.load()
     trained = recognizer.trained
     return (
         lambda picture: recognizer.predict_digit(picture).digit,
-        lambda images: model.compute_logits(trained.apply, images),
+        lambda images: compute_logits(trained.apply, images),
     )
 
 

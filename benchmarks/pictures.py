@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 from sklearn.metrics import roc_auc_score
 
-from digitjax.predict import Recognizer
-from digitjax.preprocess import ImageError
+from digitjax.predict import ImageError, Recognizer
 
 
 class Answer(NamedTuple):

@@ -19,7 +19,7 @@ import numpy as np
 import trainers
 from machine import describe_machine, take_turns
 
-from digitjax import data
+from digitjax.data.splits import load_splits
 
 # By name: the class in `trainers.py`, and the packages whose versions count.
 PEERS: dict[str, tuple[type[trainers.Trainer], tuple[str, ...]]] = {
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="use so many training images only, for a quick look")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     args = parser.parse_args()
-    train = data.load_splits("mnist", None, args.idx_dir).train
+    train = load_splits("mnist", None, args.idx_dir).train
     machine = describe_machine({package for _, packages in PEERS.values() for package in packages})
     print(json.dumps(machine))
     speeds = measure(train.images[: args.images], train.labels[: args.images], args.turns)

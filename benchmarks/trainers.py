@@ -33,8 +33,8 @@ class DigitjaxTrainer:
     def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
         import jax.numpy as jnp
 
-        from digitjax import train
         from digitjax.config import AugmentConfig, TrainConfig
+        from digitjax.train.state import create_state
 
         nothing = AugmentConfig(rotation_degrees=0, scale=0, shear=0, shift_pixels=0)
         self.config = TrainConfig(
@@ -52,28 +52,30 @@ class DigitjaxTrainer:
         )
         self.images, self.labels, self.epoch = jnp.asarray(images), jnp.asarray(labels, jnp.int32), 0
         self.num_steps = -(-len(labels) // BATCH_SIZE)
-        self.state = train.create_state(self.config, self.num_steps)
+        self.state = create_state(self.config, self.num_steps)
 
     def train_epoch(self) -> None:
         """Takes all training images once."""
-        from digitjax import train
+        from digitjax.train.batches import DeviceData, draw_order
+        from digitjax.train.step import train_step
 
-        order = train.draw_order(
+        order = draw_order(
             self.config.seed, self.epoch, n=len(self.labels), steps=self.num_steps, batch_size=BATCH_SIZE
         )
-        data = train.DeviceData(self.images, self.labels, order)
+        data = DeviceData(self.images, self.labels, order)
         for _ in range(self.num_steps):
-            self.state = train.train_step(self.state, data, config=self.config, num_steps=self.num_steps)
+            self.state = train_step(self.state, data, config=self.config, num_steps=self.num_steps)
         self.state.step.block_until_ready()
         self.epoch += 1
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the logits."""
-        from digitjax import model
+        from digitjax.nn.inference import apply_model, compute_logits
+        from digitjax.nn.networks import create_model
 
-        network = model.create_model(self.config)
-        apply = partial(model.apply_model, network, {"params": self.state.params})
-        return model.compute_logits(apply, images)
+        network = create_model(self.config)
+        apply = partial(apply_model, network, {"params": self.state.params})
+        return compute_logits(apply, images)
 
 
 class TorchTrainer:

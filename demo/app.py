@@ -7,7 +7,6 @@ see `push_space.py`.
 """
 
 import csv
-import ctypes
 import dataclasses
 import json
 import os
@@ -28,11 +27,21 @@ from components import PictureUpload, Sketchpad, create_answer, create_number
 from gradio.events import api
 from views import View, view_message, view_prediction, view_reading
 
-from digitjax import checkpoint, cli
+from digitjax import cli
 from digitjax.config import DIGITS, DigitjaxError
-from digitjax.picture import ImageError, load_picture
-from digitjax.predict import Prediction, Recognizer, csv_columns, predict_each, to_csv_row
-from digitjax.preprocess import PreprocessedImage
+from digitjax.pictures.source import load_picture
+from digitjax.predict import (
+    ImageError,
+    Prediction,
+    PreprocessedImage,
+    Recognizer,
+    csv_columns,
+    predict_each,
+    process,
+    to_csv_row,
+)
+from digitjax.runs.files import RunFile
+from digitjax.runs.weights import default_checkpoint, load_config
 
 MAX_FILE_SIZE = "10mb"
 
@@ -71,7 +80,7 @@ CSS = """
 # ---------------------------------------------------------------- what the page and programs ask
 
 
-class Reader:
+class Service:
     """Reads uploaded files: for programs as plain JSON, for the page as views."""
 
     def __init__(self, recognizer: Recognizer) -> None:
@@ -196,7 +205,7 @@ async def refuse_to_fetch(*_: Any, **__: Any) -> None:
 # ---------------------------------------------------------------- the page
 
 
-def create_page(reader: Reader, folder: Path) -> gr.Blocks:
+def create_page(service: Service, folder: Path) -> gr.Blocks:
     """Lays out the tabs; `folder` holds the model and its report."""
     with gr.Blocks(
         title="digitjax: reads handwritten digits", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)
@@ -208,7 +217,7 @@ def create_page(reader: Reader, folder: Path) -> gr.Blocks:
             with gr.Column(min_width=280):
                 answer = create_answer(DRAW_FIRST, elem_id="sketch-answer")
             pad.change(
-                reader.show_sketch,
+                service.show_sketch,
                 pad,
                 answer,
                 show_progress="hidden",
@@ -238,7 +247,7 @@ def create_page(reader: Reader, folder: Path) -> gr.Blocks:
                 number = create_number(UPLOAD_FIRST, visible=False, elem_id="number")
             gr.on(
                 [picture.change, content.change],
-                reader.show_upload,
+                service.show_upload,
                 [picture, content],
                 [upload_answer, number],
                 show_progress="hidden",
@@ -251,22 +260,25 @@ def create_page(reader: Reader, folder: Path) -> gr.Blocks:
                 headers=["file", "digit", "confidence", "note"], visible=False, interactive=False, label="Digits"
             )
             download = gr.DownloadButton("Download all of it as CSV", visible=False, elem_id="csv")
-            files.change(reader.show_many, files, [table, download], show_progress="hidden", api_visibility="private")
+            files.change(service.show_many, files, [table, download], show_progress="hidden", api_visibility="private")
         with gr.Tab("About"):
             gr.Markdown(describe_model(folder))
             with gr.Row():
-                for name, label in (("confusion_matrix.png", "Confusion matrix"), ("history.png", "Training history")):
+                for name, label in (
+                    (RunFile.CONFUSION_MATRIX, "Confusion matrix"),
+                    (RunFile.HISTORY, "Training history"),
+                ):
                     if (folder / name).exists():
                         gr.Image(str(folder / name), alt_text=label, show_label=False, interactive=False, buttons=[])
-        api(reader.predict_sketch, api_name="predict_sketch")
-        api(reader.predict_upload, api_name="predict_upload")
-        api(reader.read_number, api_name="read_number")
+        api(service.predict_sketch, api_name="predict_sketch")
+        api(service.predict_upload, api_name="predict_upload")
+        api(service.read_number, api_name="read_number")
     return page
 
 
 def describe_model(folder: Path) -> str:
     """Returns what the model's own report says, as Markdown."""
-    config, report = checkpoint.load_config(folder), folder / "report.json"
+    config, report = load_config(folder), folder / RunFile.REPORT
     lines = [f"A `{config.model}` network trained for {config.epochs} epochs (seed {config.seed})."]
     if report.exists():
         figures = json.loads(report.read_text(encoding="utf-8"))
@@ -308,29 +320,18 @@ class DemoArguments(cli.Arguments):
     """A training run's folder (default: the weights that ship)."""
 
 
-def share_heaps() -> None:
-    """Has all threads share four heaps where the C library is glibc.
-
-    It would give each of forty threads its own, and what one of them gave back, no other could use: the memory of a
-    server under load grew by some 100 MB more (`benchmarks/siege.py`).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(-8, 4)  # M_ARENA_MAX, see mallopt(3)
-
-
 def serve(args: DemoArguments) -> int:
     """Loads the model, warms up, and listens until interrupted."""
-    share_heaps()
-    folder = args.checkpoint or checkpoint.default_checkpoint()
+    process.share_heaps()
+    folder = args.checkpoint or default_checkpoint()
     recognizer = Recognizer.load(folder)
     if recognizer.class_names != DIGITS:
         raise DigitjaxError(
             f"{folder}: this page shows digits, and that model reads {', '.join(recognizer.class_names)}"
         )
-    reader = Reader(recognizer)
-    reader.warm_up()
-    page = create_page(reader, folder)
+    service = Service(recognizer)
+    service.warm_up()
+    page = create_page(service, folder)
     safehttpx.get = safehttpx.async_validate_url = refuse_to_fetch
     # As Ctrl-C does: no new requests, and those that came before are answered.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

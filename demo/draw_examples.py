@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitjax.canvas import bend_strokes
-from digitjax.characters import draw_character, draw_written
-from digitjax.doodles import draw_scribble
-from digitjax.drawn import draw_seven
-from digitjax.ink import ink_box
+from digitjax.drawing.canvas import bend_strokes
+from digitjax.drawing.characters import draw_character, draw_written
+from digitjax.drawing.digits import draw_seven
+from digitjax.drawing.doodles import draw_scribble
+from digitjax.pictures.shapes import ink_box
 
 EXAMPLES = Path(__file__).parent / "examples"
 

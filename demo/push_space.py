@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import digitjax
-from digitjax import checkpoint, cli
+from digitjax import cli
 from digitjax.config import DigitjaxError
+from digitjax.runs.weights import default_checkpoint
 
 DEMO = Path(__file__).parent
 PACKAGE = Path(digitjax.__file__).parent
@@ -42,7 +43,7 @@ def stage(folder: Path) -> None:
         raise DigitjaxError(f"{folder} holds something: name a new folder")
     shutil.copytree(DEMO, folder, ignore=LEFT_OUT, dirs_exist_ok=True)
     shutil.copytree(PACKAGE, folder / "digitjax", ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))
-    shutil.copytree(checkpoint.default_checkpoint(), folder / "digitjax" / "checkpoints" / "default")
+    shutil.copytree(default_checkpoint(), folder / "digitjax" / "checkpoints" / "default")
 
 
 def push(args: PushArguments) -> int:

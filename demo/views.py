@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitjax.picture import Picture
+from digitjax.pictures.source import Picture
 from digitjax.predict import Prediction, Reading
 
 View = dict[str, Any]

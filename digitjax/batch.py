@@ -18,17 +18,18 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from digitjax import checkpoint, cli
+from digitjax import cli
 from digitjax.config import DigitjaxError
-from digitjax.picture import find_pictures
-from digitjax.predict import Recognizer, predict_each
-from digitjax.preprocess import ImageError
+from digitjax.pictures.source import find_pictures
+from digitjax.predict import ImageError, Recognizer, predict_each
+from digitjax.predict.results import PlainPrediction
+from digitjax.runs.weights import check_model, default_checkpoint
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +65,7 @@ class BatchArguments(cli.Arguments):
     """A Ray cluster, such as auto or ray://HOST:10001 (default: one is started on this machine, for the time)."""
 
 
-class Reader:
+class PictureReader:
     """Reads batches of pictures: what Ray keeps in an actor."""
 
     def __init__(self, folder: Path | None, column: str) -> None:
@@ -105,21 +106,18 @@ class Reader:
 
 
 def result_schema() -> "pa.Schema":
-    """Returns the columns of the results, as in `Prediction.to_dict`; `error` is null where a picture was read."""
+    """Returns the columns of the results: `PlainPrediction`, and `error`, which is null where a picture was read."""
     import pyarrow as pa
 
-    return pa.schema(
-        {
-            "digit": pa.int8(),
-            "label": pa.string(),
-            "reason": pa.string(),
-            "confidence": pa.float32(),
-            "is_digit_score": pa.float32(),
-            "probabilities": pa.list_(pa.float32()),
-            "box": pa.list_(pa.int32()),
-            "error": pa.string(),
-        }
-    )
+    columns = {
+        int | None: pa.int8(),
+        str | None: pa.string(),
+        float: pa.float32(),
+        list[float]: pa.list_(pa.float32()),
+        list[int] | None: pa.list_(pa.int32()),
+    }
+    fields = {name: columns[hint] for name, hint in get_type_hints(PlainPrediction).items()}
+    return pa.schema({**fields, "error": pa.string()})
 
 
 # ---------------------------------------------------------------- input and output
@@ -231,7 +229,7 @@ def _join_ray(args: BatchArguments) -> None:
     if not args.debug:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         warnings.filterwarnings("ignore", module="ray")
-    quiet = logging.INFO if args.debug else logging.ERROR
+    log_level = logging.INFO if args.debug else logging.ERROR
     one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # for there are many actors
     options: dict[str, Any] = {}
     if not args.address:
@@ -239,7 +237,7 @@ def _join_ray(args: BatchArguments) -> None:
     try:
         ray.init(
             args.address or "local",
-            logging_level=quiet,
+            logging_level=log_level,
             log_to_driver=args.debug,
             runtime_env={"env_vars": {"XLA_FLAGS": one_thread}},
             **options,
@@ -248,7 +246,7 @@ def _join_ray(args: BatchArguments) -> None:
         raise DigitjaxError(f"--address {args.address}: no Ray there: {error}") from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
-    logging.getLogger("ray.data").setLevel(quiet)
+    logging.getLogger("ray.data").setLevel(log_level)
 
 
 def _count(output: Path) -> tuple[int, int]:
@@ -267,7 +265,7 @@ def batch(args: BatchArguments) -> int:
     except ImportError as error:
         raise DigitjaxError(f"{error.name} is missing: pip install 'digitjax[ray]'") from None
     files, is_parquet = find_inputs(args.input)
-    checkpoint.check_model(args.checkpoint or checkpoint.default_checkpoint())  # rather now than in an actor
+    check_model(args.checkpoint or default_checkpoint())  # rather now than in an actor
     if is_parquet:
         _check_parquet(files, args.column)
     key = ROW if is_parquet else FILE
@@ -280,7 +278,7 @@ def batch(args: BatchArguments) -> int:
         try:
             rows = _read_parquet(files, done) if is_parquet else _read_files(files)
             rows.map_batches(
-                Reader,
+                PictureReader,
                 fn_constructor_args=(
                     args.checkpoint and args.checkpoint.absolute(),
                     args.column if is_parquet else FILE,

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
 import tyro
@@ -24,6 +25,16 @@ class Arguments:
 
     debug: bool = False
     """Show tracebacks and the libraries' own log."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceArguments(Arguments):
+    """The arguments that say where data lies."""
+
+    data_dir: Path | None = None
+    """TFDS's folder, where prepared data is kept (default: TFDS's own, ~/tensorflow_datasets)."""
+    idx_dir: Path | None = None
+    """Folder with the data set's four IDX files, gzipped or not (default, of MNIST: the variable DIGITJAX_IDX_DIR)."""
 
 
 _Args = TypeVar("_Args", bound=Arguments)

@@ -7,7 +7,7 @@ arguments of the commands. Being frozen it is hashable, so a jitted function can
 import dataclasses
 import json
 import typing
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args, get_origin
 
 import tyro
 
@@ -19,8 +19,15 @@ FOLDER_PREFIX = "folder:"
 DIGITS = tuple("0123456789")
 """The classes of most data sets; images without a digit are drawn for these alone."""
 
+SIZE = 28
+"""The side of the images that networks see, in pixels."""
+
+CENTER = (SIZE - 1) / 2
+"""The middle of such an image, in y and in x, where the first pixel's middle is 0."""
+
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
 PresetName = Literal["quick", "default", "best"]
+MODELS_WITH_DROPOUT: tuple[ModelName, ...] = ("vgg", "cnn-dropout")
 LossName = Literal["softmax", "sigmoid"]
 OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
@@ -34,7 +41,7 @@ class ConfigError(DigitjaxError):
     """A configuration that cannot be run or read."""
 
 
-def _require(holds: bool, name: str, value: Any, wanted: str) -> None:
+def _require(holds: bool, name: str, value: Any, wanted: object) -> None:
     if not holds:
         raise ConfigError(f"{name} must be {wanted}, found {value!r}")
 
@@ -49,42 +56,86 @@ def require_dataset(name: str) -> None:
     _require(is_known, "dataset", name, f"one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}PATH")
 
 
+# ---------------------------------------------------------------- fields with limits
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class Limits:
+    """The numbers that a field may have, as an annotation of its type; `str` says it in words."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number is within the limits; NaN never is."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        """The limits in words: "0 to 14", "at least 0 and below 1"."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"{self.at_least} to {self.at_most}"
+        limits = ((name.replace("_", " "), limit) for name, limit in vars(self).items())
+        return " and ".join(f"{words} {limit}" for words, limit in limits if limit is not None)
+
+
+_Share = Annotated[float, Limits(at_least=0, at_most=1)]
+_Count = Annotated[int, Limits(at_least=0)]
+
+
+class _Checked:
+    """A dataclass that refuses what its fields' annotations don't allow."""
+
+    PREFIX: ClassVar[str] = ""  # how its fields are named to the user
+
+    def __post_init__(self) -> None:
+        """Checks every field with limits or choices."""
+        for name, hint in typing.get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            if get_origin(hint) is Literal:
+                _require(value in get_args(hint), self.PREFIX + name, value, f"one of {get_args(hint)}")
+            for limits in getattr(hint, "__metadata__", ()):
+                if isinstance(limits, Limits):
+                    _require(value in limits, self.PREFIX + name, value, limits)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig(_Checked):
     """How far training images are moved and bent, each drawn uniformly from -limit to +limit, per image."""
 
-    rotation_degrees: float = 12.0
+    PREFIX: ClassVar[str] = "augment."
+
+    rotation_degrees: Annotated[float, Limits(at_least=0, at_most=180)] = 12.0
     """Turn about the centre."""
-    scale: float = 0.12
+    scale: Annotated[float, Limits(at_least=0, below=1)] = 0.12
     """Relative change of size: 0.1 draws factors from 0.9 to 1.1."""
-    shear: float = 0.2
+    shear: Annotated[float, Limits(at_least=0, at_most=2)] = 0.2
     """Horizontal slant: pixels sideways per pixel of height."""
-    shift_pixels: float = 2.0
+    shift_pixels: Annotated[float, Limits(at_least=0, at_most=14)] = 2.0
     """Shift in x and in y, in pixels of the 28x28 image."""
-    elastic_pixels: float = 0.0
+    elastic_pixels: Annotated[float, Limits(at_least=0, at_most=14)] = 0.0
     """Smooth bends: displacement in x and in y at the nodes of a coarse grid, in pixels."""
-    stroke_pixels: float = 0.0
+    stroke_pixels: _Share = 0.0
     """How much thicker or thinner strokes get all round, in pixels."""
-    spoiled_share: float = 0.0
-    """Share of the images, 0 to 1, whose look is spoiled (see `spoil.py`) and that are moved twice as far."""
+    spoiled_share: _Share = 0.0
+    """Share of the images, 0 to 1, whose look is spoiled (see `nn/spoil.py`) and that are moved twice as far."""
 
     def scaled(self, factor: float) -> "AugmentConfig":
         """Returns all limits, and the share, times a factor."""
         return AugmentConfig(**{name: factor * limit for name, limit in dataclasses.asdict(self).items()})
 
-    def __post_init__(self) -> None:
-        """Refuses limits that no image survives."""
-        _require(0 <= self.rotation_degrees <= 180, "augment.rotation_degrees", self.rotation_degrees, "0 to 180")
-        _require(0 <= self.scale < 1, "augment.scale", self.scale, "at least 0 and below 1")
-        _require(0 <= self.shear <= 2, "augment.shear", self.shear, "0 to 2")
-        _require(0 <= self.shift_pixels <= 14, "augment.shift_pixels", self.shift_pixels, "0 to 14")
-        _require(0 <= self.elastic_pixels <= 14, "augment.elastic_pixels", self.elastic_pixels, "0 to 14")
-        _require(0 <= self.stroke_pixels <= 1, "augment.stroke_pixels", self.stroke_pixels, "0 to 1")
-        _require(0 <= self.spoiled_share <= 1, "augment.spoiled_share", self.spoiled_share, "0 to 1")
+
+_Smoothing = Annotated[float, Limits(at_least=0, below=1)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(_Checked):
     """Everything that decides a run's weights: the same config gives the same weights, bit for bit."""
 
     dataset: str = "auto"
@@ -96,70 +147,64 @@ class TrainConfig:
     """The network; the README shows their layers and sizes."""
     loss: LossName = "softmax"
     """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
-    epochs: int = 7
+    epochs: Annotated[int, Limits(at_least=1)] = 7
     """Passes over the training images."""
-    settle_epochs: int = 0
+    settle_epochs: _Count = 0
     """The last epochs (all, where there are no more), in which images are varied a quarter as much and a quarter as
     many drawn ones are shown: how the data's own writers meant a doubtful image is what the network shall learn
     last."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Limits(at_least=1)] = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
     """adamw; muon: makes the steps of convolutions' kernels orthogonal, and takes AdamW for the rest."""
-    learning_rate: float = 4e-3
+    learning_rate: Annotated[float, Limits(above=0)] = 4e-3
     """Peak learning rate."""
     schedule: ScheduleName = "onecycle"
     """How the learning rate moves: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
-    weight_decay: float = 0.02
+    weight_decay: Annotated[float, Limits(at_least=0)] = 0.02
     """Decoupled weight decay, on kernels alone; with muon, on those of convolutions."""
-    label_smoothing: float = 0.02
+    label_smoothing: _Smoothing = 0.02
     """Share of the target that is spread over all classes."""
-    average_decay: float = 0.998
+    average_decay: _Smoothing = 0.998
     """Decay per step of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
-    dropout_rate: float = 0.25
-    """Share of activations dropped while training, by the models that have dropout layers."""
+    dropout_rate: _Smoothing = 0.25
+    """Share of activations dropped while training; of the models with dropout, vgg and cnn-dropout, alone."""
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
-    negative_share: float = 0.08
+    negative_share: Annotated[float, Limits(at_least=0, at_most=0.5)] = 0.08
     """Share of the training images that are drawn to hold no digit; 0: the model takes everything for a digit. This
     and the next two are 0 where the classes aren't the ten digits."""
-    one_seven_share: float = 0.02
+    one_seven_share: Annotated[float, Limits(at_least=0, at_most=0.2)] = 0.02
     """Share of the training images that are drawn 1s with an upstroke and 7s; MNIST has few such 1s."""
-    redrawn_share: float = 0.06
+    redrawn_share: Annotated[float, Limits(at_least=0, at_most=0.2)] = 0.06
     """Share of the training images that are digits drawn anew, with the edges of the images that hold none."""
-    early_stopping_epochs: int = 0
+    early_stopping_epochs: _Count = 0
     """Stop after this many epochs without a better validation loss, and keep the best epoch; 0: never stop early."""
-    plateau_epochs: int = 0
+    plateau_epochs: _Count = 0
     """Halve the learning rate after this many epochs without a better validation loss; 0: never."""
-    seed: int = 0
+    seed: Annotated[int, Limits(at_least=0, at_most=2**32 - 1)] = 0
     """Seed of initial weights, order of the images, augmentation and dropout."""
 
     def __post_init__(self) -> None:
         """Refuses values that cannot train."""
+        super().__post_init__()
         require_dataset(self.dataset)
         _require(len(self.class_names) >= 2, "class_names", self.class_names, "two or more")
-        for name, annotation in typing.get_type_hints(type(self)).items():
-            if get_origin(annotation) is Literal:
-                _require(
-                    getattr(self, name) in get_args(annotation),
-                    name,
-                    getattr(self, name),
-                    f"one of {get_args(annotation)}",
-                )
-        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _require(self.settle_epochs >= 0, "settle_epochs", self.settle_epochs, "at least 0")
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "at least 0 and below 1")
-        _require(0 <= self.average_decay < 1, "average_decay", self.average_decay, "at least 0 and below 1")
-        _require(0 <= self.dropout_rate < 1, "dropout_rate", self.dropout_rate, "at least 0 and below 1")
-        _require(0 <= self.negative_share <= 0.5, "negative_share", self.negative_share, "0 to 0.5")
-        _require(0 <= self.redrawn_share <= 0.2, "redrawn_share", self.redrawn_share, "0 to 0.2")
-        _require(0 <= self.one_seven_share <= 0.2, "one_seven_share", self.one_seven_share, "0 to 0.2")
-        _require(self.early_stopping_epochs >= 0, "early_stopping_epochs", self.early_stopping_epochs, "at least 0")
-        _require(self.plateau_epochs >= 0, "plateau_epochs", self.plateau_epochs, "at least 0")
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+        if self.model not in MODELS_WITH_DROPOUT and self.dropout_rate not in (0, type(self).dropout_rate):
+            raise ConfigError(
+                f"dropout_rate {self.dropout_rate!r} would change nothing: model {self.model!r} has no dropout, only "
+                + " and ".join(MODELS_WITH_DROPOUT)
+            )
+
+    @property
+    def can_refuse(self) -> bool:
+        """Whether training shows images without a digit, so that the model can tell them."""
+        return self.negative_share > 0
+
+    @property
+    def no_digit(self) -> int:
+        """The label of an image without a digit, next to those of the classes."""
+        return len(self.class_names)
 
     def to_json(self) -> str:
         """Returns the config as indented JSON, one field a line."""
@@ -173,16 +218,9 @@ class TrainConfig:
           ConfigError: The text is not JSON, or a field is missing, unknown or out of range; the message names it.
         """
         try:
-            fields = json.loads(text)
+            return _build(cls, json.loads(text), "")
         except json.JSONDecodeError as error:
             raise ConfigError(f"not valid JSON: {error}") from None
-        if not isinstance(fields, dict):
-            raise ConfigError(f"the config must be an object with fields, found {fields!r}")
-        augment = _build(AugmentConfig, fields.pop("augment", None), "augment.")
-        class_names = fields.pop("class_names", None)
-        is_list = isinstance(class_names, list) and all(isinstance(name, str) for name in class_names)
-        _require(is_list, "class_names", class_names, "a list of names")
-        return _build(cls, fields, "", augment=augment, class_names=tuple(class_names))
 
 
 PRESETS: dict[PresetName, TrainConfig] = {
@@ -207,23 +245,36 @@ PRESETS: dict[PresetName, TrainConfig] = {
 }
 """Whole recipes, by the name that `--preset` gives them."""
 
-_T = TypeVar("_T")
+# ---------------------------------------------------------------- from JSON
 
+_T = TypeVar("_T")
 
 _ANOTHER_VERSION = "; another version of digitjax may have written it: use that one, or train anew"
 
 
-def _build(kind: type[_T], values: Any, prefix: str, **nested: Any) -> _T:
+def _build(kind: type[_T], values: Any, prefix: str) -> _T:
     """Makes a dataclass from a dict that must have exactly its fields, each of its type."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{prefix.rstrip('.')} must be an object with fields, found {values!r}")
-    hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if name not in nested}
+        raise ConfigError(f"{prefix.rstrip('.') or 'the config'} must be an object with fields, found {values!r}")
+    types = typing.get_type_hints(kind)
+    hints = {field.name: types[field.name] for field in dataclasses.fields(cast("Any", kind))}
     if missing := hints.keys() - values.keys():
         raise ConfigError(f"missing field {prefix}{min(missing)}{_ANOTHER_VERSION}")
     if unknown := values.keys() - hints.keys():
         raise ConfigError(f"unknown field {prefix}{min(unknown)}{_ANOTHER_VERSION}")
-    for name, hint in hints.items():
-        expected = (str,) if get_args(hint) else {float: (int, float)}.get(hint, (hint,))
-        if not isinstance(values[name], expected) or isinstance(values[name], bool):
-            raise ConfigError(f"field {prefix}{name} must be a {expected[-1].__name__}, found {values[name]!r}")
-    return kind(**values, **nested)
+    return kind(**{name: _convert(hint, values[name], prefix + name) for name, hint in hints.items()})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """Returns a field's value of the type that its hint names, from what JSON has for it."""
+    if dataclasses.is_dataclass(hint):
+        return _build(cast("type", hint), value, f"{name}.")
+    if get_origin(hint) is tuple:
+        _require(
+            isinstance(value, list) and all(isinstance(part, str) for part in value), name, value, "a list of names"
+        )
+        return tuple(value)
+    expected = (str,) if get_origin(hint) is Literal else {float: (int, float)}.get(hint, (hint,))
+    if not isinstance(value, expected) or isinstance(value, bool):
+        raise ConfigError(f"field {name} must be a {expected[-1].__name__}, found {value!r}")
+    return value

@@ -18,10 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from digitjax import checkpoint, cli, layers, model
-from digitjax.checkpoint import TrainedModel
+from digitjax import cli
 from digitjax.config import DigitjaxError
-from digitjax.model import Images
+from digitjax.nn import layers
+from digitjax.nn.answers import read_logits
+from digitjax.nn.inference import TrainedModel, compute_logits
+from digitjax.nn.networks import Images
+from digitjax.runs.weights import default_checkpoint, load_model
 
 FormatName = Literal["onnx", "stablehlo"]
 
@@ -37,7 +40,7 @@ class ExportError(DigitjaxError):
     """A model that can't be exported, or one that does not compute what it should."""
 
 
-def make_function(trained: TrainedModel) -> Callable[[Images], tuple[jax.Array, jax.Array, jax.Array]]:
+def make_function(trained: TrainedModel) -> Callable[[Images], tuple[jax.Array, ...]]:
     """Returns the function that is exported.
 
     Returns:
@@ -46,12 +49,10 @@ def make_function(trained: TrainedModel) -> Callable[[Images], tuple[jax.Array, 
         probs: float32 [n, classes], calibrated.
         is_digit_scores: float32 [n], how likely each image holds a digit at all; to be compared with the threshold.
     """
-    config, temperature = trained.config, trained.calibration.temperature
 
-    def predict(images: Images) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def predict(images: Images) -> tuple[jax.Array, ...]:
         logits = cast("jax.Array", trained.network.apply(trained.variables, images, train=False))
-        probs = model.probs_from_logits(logits, config.loss, temperature)
-        return logits, probs, model.is_digit_scores(logits, config)
+        return tuple(read_logits(logits, trained.config, trained.calibration.temperature))
 
     return predict
 
@@ -116,9 +117,8 @@ def check(trained: TrainedModel, outputs: Outputs, images: UInt8[np.ndarray, "n 
     Raises:
       ExportError: It is above `MAX_DIFFERENCE`, or an image is taken for another digit.
     """
-    logits = model.compute_logits(trained.apply, images)
-    probs = model.probs_from_logits(logits, trained.config.loss, trained.calibration.temperature)
-    ours = (logits, probs, model.is_digit_scores(logits, trained.config))
+    logits = compute_logits(trained.apply, images)
+    ours = read_logits(logits, trained.config, trained.calibration.temperature)
     difference = max(float(np.abs(a - b).max()) for a, b in zip(ours, outputs, strict=True))
     if not difference <= MAX_DIFFERENCE or (outputs[0].argmax(-1) != logits.argmax(-1)).any():
         raise ExportError(f"the exported model computes something else: its outputs differ by {difference:g}")
@@ -144,7 +144,7 @@ class ExportArguments(cli.Arguments):
 
 def export(args: ExportArguments) -> int:
     """Writes the file, once what it holds was run and compared."""
-    trained = checkpoint.load_model(args.checkpoint or checkpoint.default_checkpoint())
+    trained = load_model(args.checkpoint or default_checkpoint())
     if args.format == "onnx":
         content, run = export_onnx(trained), run_onnx
     else:

@@ -14,7 +14,9 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from digitjax import data, train
+from digitjax.data.arrays import Splits
+from digitjax.data.splits import IDX_DIR_VARIABLE, load_splits
+from digitjax.train import __main__ as command
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -23,24 +25,24 @@ TINY_RUN = ["--dataset", "digits", "--model", "mlp", "--epochs", "6", "--batch-s
 
 
 @pytest.fixture(scope="session")
-def digits() -> data.Splits:
+def digits() -> Splits:
     """Scikit-learn's bundled digits: real handwriting that needs neither files nor network."""
-    return data.load_splits("digits")
+    return load_splits("digits")
 
 
 @pytest.fixture(scope="session")
-def mnist(tmp_path_factory) -> data.Splits:
+def mnist(tmp_path_factory) -> Splits:
     """MNIST from the IDX files that DIGITJAX_IDX_DIR names."""
-    if not os.environ.get(data.IDX_DIR_VARIABLE):
-        pytest.skip(f"MNIST isn't here: {data.IDX_DIR_VARIABLE} names no folder with its IDX files")
-    return data.load_splits("mnist", tmp_path_factory.mktemp("tfds"))
+    if not os.environ.get(IDX_DIR_VARIABLE):
+        pytest.skip(f"MNIST isn't here: {IDX_DIR_VARIABLE} names no folder with its IDX files")
+    return load_splits("mnist", tmp_path_factory.mktemp("tfds"))
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
     """The folder of a finished run."""
     out = tmp_path_factory.mktemp("runs") / "digits-mlp"
-    assert train.main([*TINY_RUN, "--out", str(out)]) == 0
+    assert command.main([*TINY_RUN, "--out", str(out)]) == 0
     return out
 
 

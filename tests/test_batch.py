@@ -9,8 +9,8 @@ from PIL import Image
 
 from digitjax import batch
 from digitjax.config import DigitjaxError
+from digitjax.pictures.gray import ImageError
 from digitjax.predict import Recognizer
-from digitjax.preprocess import ImageError
 
 
 def encode(image):
@@ -102,7 +102,7 @@ def test_many_are_read_as_one_by_one_in_any_order(recognizer, digits):
     pictures = [encode(255 - image) for image in digits.test.images[:150, ..., 0]]
     truths = [str(label) for label in digits.test.labels[:151]]
     table = pa.table({"image": [*pictures, b"x"], "id": range(151), "label": truths})
-    rows = batch.Reader(None, "image")(table).to_pylist()
+    rows = batch.PictureReader(None, "image")(table).to_pylist()
     assert [row["input_label"] for row in rows] == truths  # beside what was read
     assert [row["id"] for row in rows] == list(range(151))
     predictions = recognizer.predict_digits(pictures)

@@ -33,8 +33,9 @@ def test_values_out_of_range_are_wrong_use(python):
 
 def test_the_fallback_is_announced(python, tmp_path):
     code = (
-        "import sys; from digitjax import data; data.Mnist.URL = 'http://127.0.0.1:1/'; "
-        f"sys.exit(data.main(['--data-dir', {str(tmp_path)!r}, '--out', {str(tmp_path / 'samples.png')!r}]))"
+        "import sys; from digitjax.data.__main__ import main; from digitjax.data.published import Mnist; "
+        "Mnist.URL = 'http://127.0.0.1:1/'; "
+        f"sys.exit(main(['--data-dir', {str(tmp_path)!r}, '--out', {str(tmp_path / 'samples.png')!r}]))"
     )
     result = python("-c", code, DIGITJAX_IDX_DIR="")
     assert result.returncode == 0
@@ -51,7 +52,7 @@ def test_the_package_alone_is_light():
 
 
 def test_training_loads_no_tensorflow(python):
-    result = python("-c", "import sys, digitjax.train, digitjax.evaluate; print('tensorflow' in sys.modules)")
+    result = python("-c", "import sys, digitjax.train.__main__, digitjax.evaluate; print('tensorflow' in sys.modules)")
     assert result.stdout.decode().strip() == "False", result.stderr.decode()
 
 

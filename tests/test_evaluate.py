@@ -5,113 +5,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digitjax import checkpoint, drawn, evaluate, tta
+from digitjax import evaluate
 from digitjax.config import DigitjaxError
+from digitjax.drawing.negatives import draw_negatives
+from digitjax.nn import looks
+from digitjax.nn.inference import Calibration
 from digitjax.predict import Recognizer
-
-RNG = np.random.default_rng(0)
-
-
-def random_probs(n, classes=10):
-    probs = RNG.random((n, classes)) ** 4
-    return (probs / probs.sum(1, keepdims=True)).astype(np.float32)
-
-
-def report_on(probs, labels, **changes):
-    options = {"loss": "softmax", "dataset": "made", "model_name": "none", "class_names": tuple("0123456789")}
-    return evaluate.make_report(probs.argmax(-1), probs, labels, **(options | changes))
-
-
-def test_report_equals_counting_by_hand():
-    probs, labels = random_probs(500), RNG.integers(0, 10, 500)
-    report = report_on(probs, labels)
-    matrix = [[0] * 10 for _ in range(10)]
-    loss = 0.0
-    for p, label in zip(probs.tolist(), labels.tolist(), strict=True):
-        matrix[label][p.index(max(p))] += 1
-        loss -= np.log(p[label])
-    assert report.confusion_matrix == matrix
-    assert report.num_examples == 500
-    right = sum(matrix[i][i] for i in range(10))
-    assert report.accuracy == pytest.approx(right / 500)
-    assert report.error == pytest.approx(1 - right / 500)
-    assert report.loss == pytest.approx(loss / 500, rel=1e-6)
-    for i, scores in enumerate(report.per_class.values()):
-        predicted, true = sum(row[i] for row in matrix), sum(matrix[i])
-        precision, recall = matrix[i][i] / predicted, matrix[i][i] / true
-        assert scores == pytest.approx(
-            {
-                "precision": precision,
-                "recall": recall,
-                "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0,
-                "support": true,
-            }
-        )
-
-
-def test_sigmoid_loss_adds_all_questions():
-    probs = np.array([[0.9, 0.2], [0.3, 0.6]], np.float32)
-    expected = -(np.log(0.9) + np.log(0.8) + np.log(0.3) + np.log(0.4)) / 2
-    report = report_on(probs, np.array([0, 0]), loss="sigmoid", class_names=("a", "b"))
-    assert report.loss == pytest.approx(expected, rel=1e-5)
-
-
-def test_calibration_error_equals_the_formula():
-    confidences = RNG.random(1000)
-    confidences[:3] = [0.0, 1.0, 1 / 15]  # the bins' edges
-    correct = (RNG.random(1000) < confidences**2).astype(float)
-    expected = 0.0
-    for m in range(15):
-        inside = [
-            (c, r)
-            for c, r in zip(confidences, correct, strict=True)
-            if m / 15 < c <= (m + 1) / 15 or (m == 0 and c == 0)
-        ]
-        if inside:
-            accuracy, confidence = (
-                sum(column) / len(inside) for column in ([r for _, r in inside], [c for c, _ in inside])
-            )
-            expected += len(inside) / 1000 * abs(accuracy - confidence)
-    assert evaluate.compute_ece(confidences, correct) == pytest.approx(expected)
-    assert evaluate.compute_ece(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0
-
-
-def test_brier_score_and_accuracy_without_the_least_sure():
-    """200 examples, the two least sure of them wrong; so is one that is sure."""
-    probs = np.full((200, 3), 0.05, np.float32)
-    probs[:, 0] = 0.9
-    probs[[7, 50]] = [0.4, 0.35, 0.25]
-    labels = np.zeros(200, int)
-    labels[[7, 50, 120]] = 1
-    report = report_on(probs, labels, class_names=("a", "b", "c"))
-    assert report.accuracy == pytest.approx(197 / 200)
-    assert report.accuracy_at_99 == pytest.approx(197 / 198)
-    expected = [
-        sum((float(p) - (label == k)) ** 2 for k, p in enumerate(row)) for row, label in zip(probs, labels, strict=True)
-    ]
-    assert report.brier == pytest.approx(np.mean(expected))
-
-
-def test_pictures_without_ink_count_as_mistakes():
-    labels = np.array([0, 0, 1])
-    probs = np.eye(10, dtype=np.float32)[labels]
-    report = evaluate.make_report(
-        np.array([0, evaluate.NO_DIGIT, 1]), probs, labels,
-        loss="softmax", dataset="made", model_name="none", class_names=tuple("0123456789"),
-    )  # fmt: skip
-    assert report.accuracy == pytest.approx(2 / 3)
-    assert "1 taken for no digit" in str(report)
+from digitjax.runs import weights
 
 
 def test_rejection_is_counted(run, digits):
-    trained = checkpoint.load_model(run)
+    trained = weights.load_model(run)
     scores = np.linspace(0.5, 1, 11, dtype=np.float32)
-    calibrated = trained._replace(calibration=checkpoint.Calibration(1.0, 0.75))
+    calibrated = trained._replace(calibration=Calibration(1.0, 0.75))
     rejection = evaluate.measure_rejection(calibrated, digits.test, scores)
     assert rejection.accepted == pytest.approx(6 / 11)
     rng = np.random.default_rng(evaluate.NEGATIVES_SEED)
-    others = drawn.draw_negatives(rng, rejection.num_negatives, digits.test)
-    logits = tta.predict_logits(trained, others)
+    others = draw_negatives(rng, rejection.num_negatives, digits.test)
+    logits = looks.predict_logits(trained, others)
     other_scores = 1 - 1 / (1 + np.exp(logits.astype(np.float64)).sum(axis=1))
     assert rejection.refused == pytest.approx(np.mean(other_scores < 0.75), abs=1e-3)
     above = (scores[:, None] > other_scores).mean()  # by brute force: of all pairs, those in the right order
@@ -200,7 +111,7 @@ def test_faulty_tables_are_named(run, tmp_path, table, message):
     path = tmp_path / "labels.csv"
     path.write_text(table)
     with pytest.raises(DigitjaxError, match=message):
-        evaluate.evaluate_pictures(Recognizer(checkpoint.load_model(run)), path)
+        evaluate.evaluate_pictures(Recognizer(weights.load_model(run)), path)
 
 
 def test_a_missing_table_is_named(run, tmp_path, capsys):
@@ -209,9 +120,9 @@ def test_a_missing_table_is_named(run, tmp_path, capsys):
 
 
 def test_all_of_mnists_test_set_counts(mnist):
-    trained = checkpoint.load_model(checkpoint.default_checkpoint())
-    report = evaluate.evaluate_dataset(trained, mnist.test, mnist.class_names).report
-    shipped = json.loads((checkpoint.default_checkpoint() / "report.json").read_text())
+    trained = weights.load_model(weights.default_checkpoint())
+    report = evaluate.evaluate_dataset(trained, mnist.test).report
+    shipped = json.loads((weights.default_checkpoint() / "report.json").read_text())
     assert report.num_examples == 10_000
     assert report.accuracy >= 0.995
     assert report.confusion_matrix == shipped["confusion_matrix"]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from digitjax import checkpoint, export, model
+from digitjax import export
+from digitjax.nn.inference import compute_logits
 from digitjax.predict import Recognizer
+from digitjax.runs import weights
 
 FORMATS = {
     "onnx": (export.export_onnx, export.run_onnx),
@@ -29,10 +31,10 @@ def canonical(seven):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_all_test_digits_are_read_as_here(mnist, name):
-    trained = checkpoint.load_model(checkpoint.default_checkpoint())
+    trained = weights.load_model(weights.default_checkpoint())
     make, run = FORMATS[name]
     outputs = run(make(trained), mnist.test.images)
-    logits = model.compute_logits(trained.apply, mnist.test.images)
+    logits = compute_logits(trained.apply, mnist.test.images)
     assert (outputs[0].argmax(-1) == logits.argmax(-1)).all()
     assert np.abs(outputs[0] - logits).max() <= 1e-4
     # The same probabilities as the recognizer gives at its first look.
@@ -47,7 +49,7 @@ def test_all_test_digits_are_read_as_here(mnist, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_any_number_of_images(run, name, tmp_path, digits):
     content = write_export(name, run, tmp_path / "model").read_bytes()
-    trained = checkpoint.load_model(run)
+    trained = weights.load_model(run)
     for n in (1, 2, 7):
         outputs = FORMATS[name][1](content, digits.test.images[:n])
         assert [output.shape for output in outputs] == [(n, 10), (n, 10), (n,)]
@@ -55,7 +57,7 @@ def test_any_number_of_images(run, name, tmp_path, digits):
 
 
 def test_another_model_is_noticed(run, digits):
-    trained = checkpoint.load_model(run)
+    trained = weights.load_model(run)
     images = digits.test.images[:20]
     outputs = export.run_stablehlo(export.export_stablehlo(trained), images)
     other = trained._replace(calibration=trained.calibration._replace(temperature=2.0))
@@ -72,7 +74,7 @@ def test_the_onnx_model_is_standard_and_holds_what_is_needed(run, tmp_path):
     onnx.checker.check_model(path, full_check=True)
     exported = onnx.load(path)
     properties = {entry.key: entry.value for entry in exported.metadata_props}
-    trained = checkpoint.load_model(run)
+    trained = weights.load_model(run)
     assert float(properties["threshold"]) == trained.calibration.threshold
     assert float(properties["temperature"]) == trained.calibration.temperature
     assert type(trained.config).from_json(properties["config"]) == trained.config
@@ -94,7 +96,7 @@ def read_examples():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_readmes_example_needs_nothing_of_ours(python, canonical, name, tmp_path):
-    write_export(name, checkpoint.default_checkpoint(), tmp_path / f"digitjax.{name}")
+    write_export(name, weights.default_checkpoint(), tmp_path / f"digitjax.{name}")
     np.save(tmp_path / "images.npy", canonical)
     program = f"""
 import os, sys

@@ -1,0 +1,58 @@
+"""Shows what a data set holds: counts for each class and split, and a picture of samples.
+
+python -m digitjax.data --dataset digits
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from digitjax import cli
+from digitjax.config import require_dataset
+from digitjax.data.splits import load_splits
+
+# Training images that the picture shows of each class.
+NUM_SAMPLES = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataArguments(cli.SourceArguments):
+    """The arguments of `python -m digitjax.data`."""
+
+    dataset: str = "auto"
+    """As in digitjax.train."""
+    out: Path = Path("samples.png")
+    """Where the picture of samples goes."""
+
+
+def show_data(args: DataArguments) -> int:
+    """Prints the counts and draws the samples."""
+    from digitjax.report import plots  # matplotlib, 0.5 s
+
+    require_dataset(args.dataset)
+    splits = load_splits(args.dataset, args.data_dir, args.idx_dir)
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    counts = {name: np.bincount(part.labels, minlength=len(splits.class_names)) for name, part in parts.items()}
+    print(f"{splits.name}: {sum(len(part.labels) for part in parts.values()):,} images of 28x28\n")
+    print("class " + "".join(f"{name:>12}" for name in parts))
+    for i, class_name in enumerate(splits.class_names):
+        print(f"{class_name:<6}" + "".join(f"{count[i]:12,}" for count in counts.values()))
+    print("all   " + "".join(f"{count.sum():12,}" for count in counts.values()))
+    rows = [
+        splits.train.images[splits.train.labels == label][:NUM_SAMPLES, ..., 0]
+        for label in range(len(splits.class_names))
+    ]
+    plots.save_sheet(args.out, rows, f"{splits.name}: training images of each class")
+    print(f"\nsamples: {args.out}")
+    return cli.EXIT_OK
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `python -m digitjax.data`."""
+    return cli.run(show_data, DataArguments, argv, program="-m digitjax.data", about="Shows what a data set holds.")
+
+
+if __name__ == "__main__":
+    cli.leave(main())

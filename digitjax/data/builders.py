@@ -1,0 +1,143 @@
+"""What our TFDS builders have in common; none of them needs TensorFlow.
+
+A builder prepares its data once, in TFDS's folder, and reads it from there ever after.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from digitjax.config import SIZE
+from digitjax.data.arrays import Dataset, DatasetError
+from digitjax.data.idx import IdxFiles, find_idx_files
+
+
+class _Info(tfds.core.DatasetInfo):
+    """What TFDS knows of a data set, without asking its server: ours aren't there."""
+
+    def initialize_from_bucket(self) -> None:
+        """Does nothing; TFDS's own leaves an empty temporary folder behind each time."""
+
+
+class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Images of 28x28 with labels, in the splits `train`, `validation` and `test`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    # RandomState takes it, because NumPy guarantees its stream for ever; default_rng's may change with a release.
+    SPLIT_SEED = 0
+
+    CLASS_NAMES: tuple[str, ...]
+    ABOUT: str
+    HOMEPAGE: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keeps TFDS from listing subclasses among its own data sets."""
+        super().__init_subclass__(skip_registration=True, **options)
+
+    def __init__(self, **options: Any) -> None:
+        """Takes TFDS's options, such as `data_dir`."""
+        super().__init__(file_format="array_record", **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return _Info(
+            builder=self,
+            description=self.ABOUT,
+            homepage=self.HOMEPAGE,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(SIZE, SIZE, 1), dtype=np.uint8),
+                    "label": tfds.features.ClassLabel(names=self.CLASS_NAMES),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            disable_shuffling=True,  # the published order, so that test digit 247 is everybody's test digit 247
+        )
+
+    def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, (image, label) in enumerate(zip(*dataset, strict=True)):
+            # TFDS encodes arrays with TensorFlow, but PIL images without.
+            yield i, {"image": Image.fromarray(image[..., 0]), "label": int(label)}
+
+
+# ---------------------------------------------------------------- published as IDX files
+
+
+class IdxBuilder(ImageBuilder):
+    """A data set published as four IDX files.
+
+    A subclass names the files; the sizes and SHA-256 of the downloads stand in `checksums.tsv`, as TFDS wants it.
+    Splits: `test` is the published one, `validation` is drawn from the published training files, `train` is the rest.
+    """
+
+    URL: ClassVar[str]
+    TRAIN: ClassVar[IdxFiles]
+    TEST: ClassVar[IdxFiles]
+    NUM_VALIDATION: ClassVar[int] = 5_000
+
+    # The label of the first class in the files.
+    FIRST_LABEL: ClassVar[int] = 0
+
+    def __init__(self, *, idx_dir: Path | None = None, **options: Any) -> None:
+        """Takes the files from `idx_dir` when the data is prepared, or downloads them where that is None."""
+        self._idx_dir = idx_dir
+        super().__init__(**options)
+
+    @property
+    def downloads(self) -> bool:
+        """Whether preparing asks the network."""
+        return self._idx_dir is None
+
+    @classmethod
+    def download_urls(cls) -> dict[str, str]:
+        """Returns what is downloaded, by the name of the file that it is or holds."""
+        return {name: cls.URL + name for files in (cls.TRAIN, cls.TEST) for name in (files.images, files.labels)}
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
+        urls = self.download_urls()
+        with tempfile.TemporaryDirectory() as temp:
+            if self._idx_dir is None:
+                downloaded = {name: Path(path) for name, path in dl_manager.download(urls).items()}
+                paths = self._unpack(downloaded, Path(temp))
+            else:
+                paths = find_idx_files(self._idx_dir, list(urls))
+                for name, path in paths.items():
+                    self._require_published(path, urls[name])
+            train, test = (
+                self._orient(files.read(paths, len(self.CLASS_NAMES), self.FIRST_LABEL))
+                for files in (self.TRAIN, self.TEST)
+            )
+        order = np.random.RandomState(self.SPLIT_SEED).permutation(len(train.labels))
+        validation, rest = np.sort(order[: self.NUM_VALIDATION]), np.sort(order[self.NUM_VALIDATION :])
+        return {
+            "train": self._generate_examples(train.take(rest)),
+            "validation": self._generate_examples(train.take(validation)),
+            "test": self._generate_examples(test),
+        }
+
+    def _require_published(self, path: Path, url: str) -> None:
+        """Refuses a file in somebody's folder that is gzipped but isn't the published one: names are no help.
+
+        MNIST's own files may be compressed anew, as the MD5 of what they hold is known.
+        """
+        published = (self.url_infos or {}).get(url)
+        if path.suffix == ".gz" and published and url.endswith(".gz") and not self.TRAIN.images_md5:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != published.checksum:
+                raise DatasetError(
+                    f"{path}: expected SHA-256 {published.checksum}, found {found}: not {self.name}'s file"
+                )
+
+    def _unpack(self, paths: dict[str, Path], _: Path) -> dict[str, Path]:
+        """Returns where the IDX files lie, from what was downloaded; they may be put into a folder."""
+        return paths
+
+    def _orient(self, dataset: Dataset) -> Dataset:
+        """Brings images as they are published to how they are read."""
+        return dataset

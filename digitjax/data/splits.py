@@ -1,0 +1,147 @@
+"""Loads any data set as arrays: from a TFDS builder, or scikit-learn's bundled digits.
+
+A published data set is taken from the first of: a copy prepared earlier in the TFDS folder; its IDX files in a folder;
+the network.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from digitjax.config import DIGITS, FOLDER_PREFIX
+from digitjax.data.arrays import ALL, Dataset, DatasetError, Part, Splits
+from digitjax.data.builders import IdxBuilder, ImageBuilder
+from digitjax.data.folder import FolderBuilder
+from digitjax.data.published import BUILDERS
+from digitjax.pictures.preprocess import draw_canonical
+
+IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
+PROBE_SECONDS = 5
+
+logger = logging.getLogger("digitjax.data")
+
+
+class UnreachableError(DatasetError):
+    """A data set that is neither here nor to be had from the network."""
+
+
+def load_splits(dataset: str, data_dir: Path | None = None, idx_dir: Path | None = None, *, part: Part = ALL) -> Splits:
+    """Loads a data set; `auto` is MNIST and, with a warning, the bundled digits where MNIST can't be had.
+
+    Args:
+      dataset: Which one, see `TrainConfig.dataset`.
+      data_dir: TFDS's folder; None for TFDS's own default.
+      idx_dir: A folder with the data set's IDX files; None for the download or, of MNIST, for the variable
+        DIGITJAX_IDX_DIR.
+      part: Which part of the training images is read; the others always are as a whole.
+
+    Raises:
+      DatasetError: It can't be had, or a file of it is wrong.
+    """
+    if dataset == "digits":
+        return _load_digits(part)
+    if dataset.startswith(FOLDER_PREFIX):
+        return _load_tfds(FolderBuilder(Path(dataset.removeprefix(FOLDER_PREFIX)), data_dir=data_dir), dataset, part)
+    if idx_dir is None and dataset in ("auto", "mnist") and os.environ.get(IDX_DIR_VARIABLE):
+        idx_dir = Path(os.environ[IDX_DIR_VARIABLE])
+    name = "mnist" if dataset == "auto" else dataset
+    builder = BUILDERS[name](data_dir=data_dir, idx_dir=idx_dir)
+    try:
+        if idx_dir is None and not builder.is_prepared():
+            _require_reachable(builder, name)
+        return _load_tfds(builder, name, part)
+    except UnreachableError as error:
+        if dataset != "auto":
+            raise
+        logger.warning("%s\nGoing on with the 1,797 small digits that scikit-learn bundles.", error)
+        return _load_digits(part)
+
+
+def _require_reachable(builder: IdxBuilder, name: str) -> None:
+    if not _is_reachable(next(iter(builder.download_urls().values()))):
+        raise UnreachableError(
+            f"{name} is neither prepared in {builder.data_dir} nor can it be downloaded from {builder.URL}. Go online, "
+            f"or put its four IDX files into a folder and give it with --idx-dir"
+            + (f" or {IDX_DIR_VARIABLE}." if name == "mnist" else ".")
+        )
+
+
+def _load_tfds(builder: ImageBuilder, name: str, part: Part) -> Splits:
+    if not builder.is_prepared():
+        _prepare(builder, name)
+    try:
+        source = builder.as_data_source()
+        train = _read_split(source["train"], part)
+        validation, test = (_read_split(source[split]) for split in ("validation", "test"))
+    except Exception as error:
+        raise DatasetError(
+            f"the copy of {name} in {builder.data_dir} can't be read ({error}): delete that folder to prepare it anew"
+        ) from error
+    return Splits(name, builder.CLASS_NAMES, train, validation, test)
+
+
+def _read_split(source: Any, part: Part = ALL) -> Dataset:
+    examples = source.__getitems__(part.indices(len(source)).tolist())  # ten times faster than one by one
+    return Dataset(
+        np.array([example["image"] for example in examples], np.uint8).reshape(-1, 28, 28, 1),
+        np.array([example["label"] for example in examples], np.int32),
+    )
+
+
+def _prepare(builder: ImageBuilder, name: str) -> None:
+    import requests  # comes with TFDS; 0.1 s that only preparing is worth
+
+    logger.info("preparing %s in %s; this happens once", name, builder.data_dir)
+    downloads = isinstance(builder, IdxBuilder) and builder.downloads
+    if not downloads:
+        tfds.disable_progress_bar()  # the rest takes some seconds
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; standard output is for results
+            builder.download_and_prepare()
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        raise UnreachableError(f"{name}: the download failed: {error}") from error
+    except tfds.core.download.download_manager.NonMatchingChecksumError as error:
+        raise DatasetError(f"{name}: what was sent is not the published file: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
+    finally:
+        tfds.enable_progress_bar()
+
+
+def _is_reachable(url: str) -> bool:
+    """Whether the server answers within `PROBE_SECONDS`: TFDS itself would try for minutes."""
+    answers = []
+
+    def probe() -> None:
+        import requests  # comes with TFDS; 0.1 s that only a download is worth
+
+        try:
+            answers.append(requests.head(url, timeout=PROBE_SECONDS, allow_redirects=True).ok)
+        except requests.RequestException as error:
+            logger.debug("%s: %s", url, error)
+
+    # A thread, since looking up a name knows no time limit.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answers == [True]
+
+
+def _load_digits(part: Part) -> Splits:
+    """The 1,797 digits that scikit-learn bundles: 8x8 in 17 grey levels, by 13 writers (Alpaydin and Kaynak, 1998)."""
+    from sklearn.datasets import load_digits  # half a second that only this data set is worth
+
+    bunch = load_digits()
+    images = np.stack([draw_canonical(image.astype(np.float32) * (255 / 16)) for image in bunch.images])
+    dataset = Dataset(images[..., None], bunch.target.astype(np.int32))
+    order = np.random.RandomState(0).permutation(len(dataset.labels))
+    test, validation, train = np.split(order, [400, 600])
+    train = train[part.indices(len(train))]
+    return Splits("digits", DIGITS, dataset.take(train), dataset.take(validation), dataset.take(test))

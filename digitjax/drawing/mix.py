@@ -1,0 +1,55 @@
+"""Adds drawn images to a data set's own: 1s and 7s, redrawn digits, and what is no digit, as a config asks for them."""
+
+import numpy as np
+from jaxtyping import Bool
+
+from digitjax.config import TrainConfig
+from digitjax.data.arrays import ALL, Dataset, Part
+from digitjax.drawing.digits import draw_ones_and_sevens, redraw_digits
+from digitjax.drawing.negatives import draw_negatives
+
+
+def add_drawn(digits: Dataset, config: TrainConfig, part: Part = ALL, num_digits: int | None = None) -> Dataset:
+    """Returns the digits with 1s and 7s, redrawn digits and images without one, as many as the config says.
+
+    Its seed decides all of them; images without a digit are labelled `config.no_digit`. Digits come in blocks, each
+    followed by what is drawn of its own digits, so that a part can be had without the rest.
+
+    Args:
+      digits: The digits of a part.
+      config: The shares, and the seed.
+      part: Which part they are.
+      num_digits: How many all parts have together; None: as many as these.
+    """
+    blocks = part.blocks(len(digits.labels) if num_digits is None else num_digits)
+    drawn = [Dataset(digits.images[:0], digits.labels[:0])]
+    for i, start, stop in blocks:
+        block = Dataset(*(array[start - blocks[0][1] : stop - blocks[0][1]] for array in digits))
+        drawn.append(_add_drawn(block, config, np.random.default_rng((config.seed, i))))
+    return Dataset(*(np.concatenate(arrays) for arrays in zip(*drawn, strict=True)))
+
+
+def mark_drawn(config: TrainConfig, num_digits: int) -> Bool[np.ndarray, "n"]:
+    """Returns which images are drawn ones, among those that `add_drawn` returns of all parts together."""
+    counts = [(stop - start, sum(_count_drawn(config, stop - start))) for _, start, stop in ALL.blocks(num_digits)]
+    return np.repeat(np.tile([False, True], len(counts)), np.ravel(counts))
+
+
+def _count_drawn(config: TrainConfig, num_digits: int) -> tuple[int, int, int]:
+    """Returns how many 1s and 7s, redrawn digits and images without a digit come to so many digits."""
+    shares = (config.one_seven_share, config.redrawn_share, config.negative_share)
+    one_sevens, redrawn, negatives = (round(num_digits / (1 - sum(shares)) * share) for share in shares)
+    return one_sevens, redrawn, negatives
+
+
+def _add_drawn(digits: Dataset, config: TrainConfig, rng: np.random.Generator) -> Dataset:
+    num_one_sevens, num_redrawn, num_negatives = _count_drawn(config, len(digits.labels))
+    ones = draw_ones_and_sevens(rng, num_one_sevens)
+    redrawn = redraw_digits(rng, num_redrawn, digits)
+    negatives = draw_negatives(rng, num_negatives, digits)
+    return Dataset(
+        np.concatenate([digits.images, ones.images, redrawn.images, negatives]),
+        np.concatenate(
+            [digits.labels, ones.labels, redrawn.labels, np.full(len(negatives), config.no_digit, np.int32)]
+        ),
+    )

@@ -1,0 +1,79 @@
+"""Logits -> what they say: probabilities of the classes, and whether there is a digit at all.
+
+A network has one logit a class. Where training showed images without a digit, too, there is one more answer, "no
+digit", whose logit is always 0: it costs no parameter, and nothing but this module knows of it.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from digitjax.config import LossName, TrainConfig
+
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
+"""JAX's arrays or NumPy's; a function that takes either returns the same kind."""
+
+
+class Answers(NamedTuple):
+    """What a model says of n images: float32 arrays of JAX or of NumPy, as the logits are."""
+
+    logits: Any  # [n, classes]
+    probs: Any  # [n, classes], calibrated, given that there is a digit
+    is_digit_scores: Any  # [n], 0 to 1
+
+
+def read_logits(logits: Float[AnyArray, "n classes"], config: TrainConfig, temperature: float) -> Answers:
+    """Returns all that the logits of a model, trained by `config`, say."""
+    return Answers(logits, probs_from_logits(logits, config.loss, temperature), is_digit_scores(logits, config))
+
+
+def probs_from_logits(
+    logits: Float[AnyArray, "n classes"], loss: LossName, temperature: float = 1.0
+) -> Float[AnyArray, "n classes"]:
+    """Returns probabilities as the model was trained to give them, of logits divided by the temperature.
+
+    Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't.
+    """
+    logits = logits / np.float32(temperature)
+    if loss == "sigmoid":
+        return _sigmoid(logits)
+    return logits.__array_namespace__().exp(logits - _logsumexp(logits)[:, None])
+
+
+def is_digit_scores(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> Float[AnyArray, "n"]:
+    """Returns how likely each image holds a digit at all, 0 to 1; always 1 where training showed nothing but digits.
+
+    Of `softmax` models it is one minus the probability of "no digit", of `sigmoid` models the best of the ten answers.
+    """
+    if not config.can_refuse:
+        return logits.__array_namespace__().ones_like(logits[:, 0])
+    return _sigmoid(logits.max(-1) if config.loss == "sigmoid" else _logsumexp(logits))
+
+
+def add_no_digit(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> Float[AnyArray, "n answers"]:
+    """Returns the logits of all answers: those of the classes and, where the model can refuse, that of "no digit"."""
+    if not config.can_refuse:
+        return logits
+    xp = logits.__array_namespace__()
+    return xp.concat([logits, xp.zeros_like(logits[..., :1])], axis=-1)
+
+
+def measure_margins(logits: Float[np.ndarray, "n classes"], config: TrainConfig) -> Float[np.ndarray, "n"]:
+    """Returns by how much the best answer's logit lies above the second's, at least 0.
+
+    `sigmoid` models have no answer "no digit" beside the ten.
+    """
+    answers = logits if config.loss == "sigmoid" else add_no_digit(logits, config)
+    second, best = np.partition(answers, -2)[:, -2:].T
+    return best - second
+
+
+def _sigmoid(x: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
+    xp = x.__array_namespace__()
+    return xp.exp(-xp.logaddexp(0.0, -x))
+
+
+def _logsumexp(logits: Float[AnyArray, "n classes"]) -> Float[AnyArray, "n"]:
+    xp, largest = logits.__array_namespace__(), logits.max(-1)
+    return largest + xp.log(xp.exp(logits - largest[:, None]).sum(-1))

@@ -1,0 +1,210 @@
+"""Any picture -> brightness, upright: common files, PIL images, arrays; transparency and colour resolved."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from digitjax.pictures.gray import ImageError, read_gray, reduction
+from digitjax.pictures.shapes import Box
+
+MAX_PIXELS, MAX_SIDE = 100_000_000, 100_000
+
+# Pillow reads more, but PostScript by running it, and 100 megapixels of DDS in two minutes, by a decoder in Python.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
+
+# Decoding these takes 15 to 25 bytes a pixel, where others take 4 to 9: fewer pixels keep it below 1 GiB.
+DEMANDING_FORMATS = {"WEBP": 60_000_000, "JPEG2000": 40_000_000}
+
+# EXIF's orientations are a transposition, then a flip of the rows, then one of the columns.
+EXIF_ORIENTATION = 0x0112
+EXIF_TRANSPOSED, EXIF_FLIPPED, EXIF_MIRRORED = (5, 6, 7, 8), (3, 4, 7, 8), (2, 3, 6, 7)
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file object opened for reading bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Returns the next bytes, or all that are left."""
+
+
+ImageSource = str | PathLike[str] | bytes | BinaryFile | Image.Image | NDArray[Any]
+"""A picture: path, encoded bytes, binary file object, PIL image, or array.
+
+Arrays are [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] (RGB, RGBA); integers in 0..255 (uint16: 0..65535), floats in 0..1
+or 0..255, or booleans.
+"""
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Returns the files in a folder and below, sorted, whose names are those of pictures."""
+    formats = Image.registered_extensions()
+    return sorted(file for file in folder.rglob("*") if formats.get(file.suffix.lower()) in FORMATS)
+
+
+# ---------------------------------------------------------------- from any source to gray
+
+
+class Picture(NamedTuple):
+    """The brightness of a picture, reduced in size where it was large."""
+
+    gray: Float32[np.ndarray, "h w"]  # 0 (black) to 255 (white)
+    width: int  # of the picture as it came, upright, in pixels
+    height: int
+
+    def to_source(self, box: Box) -> Box:
+        """Returns a box (left, top, right, bottom) of `gray` in the picture's own pixels."""
+        left, top, right, bottom = box
+        x_scale, y_scale = self.width / self.gray.shape[1], self.height / self.gray.shape[0]
+        return (
+            int(left * x_scale),
+            int(top * y_scale),
+            min(self.width, int(np.ceil(right * x_scale))),
+            min(self.height, int(np.ceil(bottom * y_scale))),
+        )
+
+
+def load_picture(image: ImageSource, max_size: int) -> Picture:
+    """Reads a picture upright, reduced by the smallest whole number that leaves no side longer than `max_size` pixels.
+
+    Raises:
+      ImageError: The picture can't be read; the message says why.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image, max_size)
+    if isinstance(image, Image.Image):
+        with _pillow_errors():  # Pillow may not have decoded it yet
+            return _from_pil(image, max_size)
+    if isinstance(image, bytes):
+        return _decode(io.BytesIO(image), max_size)
+    if isinstance(image, str | PathLike):
+        try:
+            with Path(image).open("rb") as file:
+                return _decode(file, max_size)
+        except (OSError, ValueError) as error:  # ValueError: no path has a null byte
+            raise ImageError(f"{image}: can't be opened: {getattr(error, 'strerror', None) or error}") from None
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}") from None
+    if isinstance(image, BinaryFile):
+        return _decode(io.BytesIO(_read_all(image)), max_size)
+    raise ImageError(f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}")
+
+
+def _read_all(file: BinaryFile) -> bytes:
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise ImageError(f"can't be read: {error}") from None
+    if not isinstance(data, bytes):
+        raise ImageError("a file must be opened for reading bytes, not text")
+    return data
+
+
+def _decode(file: Any, max_size: int) -> Picture:
+    with _pillow_errors(), Image.open(file, formats=FORMATS) as image:
+        width, height = image.size
+        _check_size(width, height, DEMANDING_FORMATS.get(image.format or "", MAX_PIXELS))
+        across, down = reduction((width, height), max_size)
+        # JPEG can skip detail while decoding.
+        drafted = image.draft(None, (width // across, height // down)) if across > 1 or down > 1 else None
+        return _from_pil(image, max_size, (width, height) if drafted else None)
+
+
+@contextlib.contextmanager
+def _pillow_errors() -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures, which have a limit of their own here, and of odd tags
+            yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"is not an image in a format that is read here: {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"has more than the {MAX_PIXELS:,} pixels allowed") from None
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever a broken file makes them stumble over
+        raise ImageError(f"can't be decoded: {str(error) or type(error).__name__}") from None
+
+
+def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    if width * height == 0:
+        raise ImageError(f"has no pixels: {width}x{height}")
+    if width * height > max_pixels:
+        raise ImageError(f"has {width}x{height} pixels, more than the {max_pixels:,} allowed")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"has {width}x{height} pixels, more than the {MAX_SIDE:,} allowed along a side")
+
+
+def _from_pil(image: Image.Image, max_size: int, size: tuple[int, int] | None = None) -> Picture:
+    """Reads an image of Pillow's; `size` is that of the picture, where the image shows it reduced."""
+    _check_size(*image.size)
+    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:  # Pillow's own words for it are obscure
+        raise ImageError("can't be decoded: its file has been closed")
+    image.load()
+    _check_size(*image.size)  # the header of an icon may lie
+    size = size or image.size
+    orientation = _read_orientation(image)
+    across, down = reduction(image.size, max_size)
+    if (across > 1 or down > 1) and image.mode in ("L", "RGB") and not image.has_transparency_data:
+        # Where it can, Pillow reduces large pictures at a quarter of the cost.
+        image = image.reduce((across, down), (0, 0, image.width // across * across, image.height // down * down))
+    gray = read_gray(lambda top, bottom: _band_to_array(image, top, bottom), image.size, max_size)
+    return _turn(Picture(gray, *size), orientation)
+
+
+def _from_array(array: NDArray[Any], max_size: int) -> Picture:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(f"an array must be [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], found shape {array.shape}")
+    if array.size == 0:
+        raise ImageError(f"has no pixels: shape {array.shape}")
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"an array must hold numbers, found {array.dtype}")
+    height, width = array.shape[:2]
+    _check_size(width, height)
+    native = array.dtype.newbyteorder("=")
+    gray = read_gray(lambda top, bottom: array[top:bottom].astype(native, copy=False), (width, height), max_size)
+    return Picture(gray, width, height)
+
+
+# ---------------------------------------------------------------- from Pillow's images to arrays
+
+
+def _band_to_array(image: Image.Image, top: int, bottom: int) -> NDArray[Any]:
+    """Returns rows of an image as L, RGB or RGBA, or as the wide type that it has."""
+    band = image if (top, bottom) == (0, image.height) else image.crop((0, top, image.width, bottom))
+    if band.mode.startswith("I;16"):
+        return np.asarray(band).astype(np.uint16)
+    if band.mode in ("I", "F"):
+        return np.asarray(band)
+    mode = "RGBA" if band.has_transparency_data else "L" if band.mode in ("L", "1") else "RGB"
+    return np.asarray(band if band.mode == mode else band.convert(mode))
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Returns how the camera was held, as EXIF numbers it; 1 is upright."""
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # noqa: BLE001 - broken EXIF makes Pillow stumble as broken files do, but the picture is whole
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _turn(picture: Picture, orientation: int) -> Picture:
+    """Turns and mirrors a picture upright."""
+    gray, width, height = picture
+    if orientation in EXIF_TRANSPOSED:
+        gray, width, height = gray.T, height, width
+    if orientation in EXIF_FLIPPED:
+        gray = gray[::-1]
+    if orientation in EXIF_MIRRORED:
+        gray = gray[:, ::-1]
+    return Picture(np.ascontiguousarray(gray), width, height)

@@ -1,0 +1,146 @@
+"""Prints what pictures are read as.
+
+python -m digitjax.predict photo.jpg scans/ --format json
+python -m digitjax.predict --read sheet.jpg
+"""
+
+import csv
+import dataclasses
+import functools
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import tyro
+
+from digitjax import cli
+from digitjax.config import DigitjaxError
+from digitjax.pictures.gray import ImageError
+from digitjax.pictures.source import ImageSource, find_pictures, load_picture
+from digitjax.predict.recognizer import Recognizer, predict_each, read_each
+from digitjax.predict.results import Prediction, Reading, csv_columns, to_csv_row
+
+# Pictures taken at a time: enough for the network to be fast, few enough to keep the memory small.
+CHUNK = 64
+
+# Rows that `--show` draws; a longer sheet can't be read. No side of a picture on it has more pixels than that.
+MAX_SHOWN, SHOWN_SIZE = 20, 512
+
+STDIN = "-"
+
+Result = Prediction | Reading | ImageError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictArguments(cli.Arguments):
+    """The arguments of `python -m digitjax.predict`."""
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Pictures; folders, searched for pictures; - for the bytes of one picture on standard input."""
+    format: Literal["text", "json", "csv"] = "text"
+    """How results are printed; json is one object a line."""
+    checkpoint: Path | None = None
+    """A training run's folder (default: the weights that ship)."""
+    read: bool = False
+    """Read all digits of each picture, row by row, instead of one a picture."""
+    tta: bool = True
+    """Look again, turned and scaled, at what the network is unsure of: more accurate; such pictures take longer."""
+    show: Path | None = None
+    """Also draw the first 20 pictures, what the model sees of them, which ink decided and the answer, into this PNG."""
+
+
+def predict(args: PredictArguments) -> int:
+    """Prints a result for every input, in order; what can't be read gets its error instead."""
+    if not args.paths:
+        raise DigitjaxError("no pictures given: name files, folders, or - for standard input")
+    if args.read and (args.show or args.format == "csv"):
+        raise DigitjaxError("--read goes with --format text or json, and without --show")
+    recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
+    predict_chunk: Callable[..., Sequence[Result]] = read_each if args.read else predict_each
+    write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
+    writers: dict[str, Callable[[str, Result], None]] = {"text": _write_text, "json": _write_json, "csv": write_csv}
+    write = writers[args.format]
+    if args.format == "csv":
+        csv.writer(sys.stdout).writerow(csv_columns(recognizer.class_names))
+    num_failed, shown = 0, list[tuple[str, ImageSource, Prediction]]()
+    inputs = _expand(args.paths)
+    while chunk := list(itertools.islice(inputs, CHUNK)):
+        results = predict_chunk(recognizer, [source for _, source in chunk])
+        for (name, source), result in zip(chunk, results, strict=True):
+            write(name, result)
+            num_failed += isinstance(result, ImageError)
+            if isinstance(result, Prediction) and args.show and len(shown) < MAX_SHOWN:
+                shown.append((name, cast("ImageSource", source), result))
+    if args.show:
+        _save_shown(args.show, recognizer, shown)
+    return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
+
+
+def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageError]]:
+    """Yields each input's name and picture; a folder stands for the pictures in it and below, by name."""
+    for path in paths:
+        if path == STDIN:
+            yield path, sys.stdin.buffer.read()
+        elif Path(path).is_dir():
+            files = find_pictures(Path(path))
+            yield from ((str(file), file) for file in files)
+            if not files:
+                yield path, ImageError(f"{path}: is a folder without pictures")
+        else:
+            yield path, path
+
+
+def _save_shown(path: Path, recognizer: Recognizer, shown: Sequence[tuple[str, ImageSource, Prediction]]) -> None:
+    from digitjax.report import plots  # matplotlib, 0.5 s
+
+    rows = []
+    for name, source, prediction in shown:
+        picture = load_picture(source, SHOWN_SIZE)
+        rows.append(
+            plots.Shown(
+                name,
+                prediction.reason or f"{prediction.label} ({prediction.confidence:.1%})",
+                picture.gray,
+                (picture.width, picture.height),
+                prediction.box,
+                prediction.canonical,
+                recognizer.explain(prediction),
+                dict(zip(recognizer.class_names, prediction.probabilities.tolist(), strict=True)),
+                prediction.label,
+            )
+        )
+    plots.save_predictions(path, rows)
+
+
+def _write_text(name: str, result: Result) -> None:
+    if isinstance(result, ImageError):
+        print(result if name != STDIN else f"standard input: {result}", file=sys.stderr)
+    elif isinstance(result, Reading):
+        print(result.text)
+    elif result.label is None:
+        print(f"{name}: no digit ({result.reason})")
+    else:
+        print(f"{name}: {result.label} ({result.confidence:.1%})")
+
+
+def _write_json(name: str, result: Result) -> None:
+    fields = {"error": str(result)} if isinstance(result, ImageError) else result.to_dict()
+    print(json.dumps({"file": name, **fields}, ensure_ascii=False))
+
+
+def _write_csv(name: str, result: Result, class_names: Sequence[str]) -> None:
+    csv.writer(sys.stdout).writerow(to_csv_row(name, cast("Prediction | ImageError", result), class_names))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `python -m digitjax.predict`."""
+    return cli.run(
+        predict, PredictArguments, argv, program="-m digitjax.predict", about="Reads the digits in pictures."
+    )
+
+
+if __name__ == "__main__":
+    cli.leave(main())

@@ -1,0 +1,55 @@
+"""SHA-256 hashes beside a checkpoint's files: what was damaged on a disk or on the way is named, never loaded.
+
+They stand in `SHA256SUMS`, in the form that `sha256sum --check SHA256SUMS` understands. They are no signature: who can
+change the files can change the hashes.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from digitjax.runs.files import RunFile
+
+
+def write_sums(folder: Path, names: Sequence[str] = ("",)) -> None:
+    """Hashes the files in a folder that are named, or lie in folders that are named ("": all), into `SHA256SUMS`."""
+    text = "".join(f"{digest}  {name}\n" for name, digest in _hash_files(folder, names).items())
+    # Replaced in one piece, so that a kill leaves the old or the new one.
+    fresh = folder / f".{RunFile.SUMS}"
+    fresh.write_text(text)
+    fresh.replace(folder / RunFile.SUMS)
+
+
+def find_damage(folder: Path, names: Sequence[str] = ("",)) -> str | None:
+    """Says which file isn't as it was when `write_sums` was called with these arguments; None: all are."""
+    try:
+        *lines, rest = (folder / RunFile.SUMS).read_bytes().decode().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        return f"{folder / RunFile.SUMS}: can't be read ({reason})"
+    wanted = {}
+    for number, line in enumerate([*lines, rest] if rest else lines, 1):
+        if not (match := re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)):
+            return f"{folder / RunFile.SUMS}: line {number} isn't a hash and a file"
+        wanted[match[2]] = match[1]
+    # Only files of the folder's own are opened, whatever the list may name.
+    found = _hash_files(folder, names)
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            return f"{folder / name}: is missing"
+        if name not in wanted:
+            return f"{folder / name}: doesn't stand in {RunFile.SUMS}"
+        if wanted[name] != found[name]:
+            return f"{folder / name}: is damaged: its hash isn't the one in {RunFile.SUMS}"
+    return None
+
+
+def _hash_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    paths = [path for name in names for path in (folder / name, *sorted((folder / name).rglob("*")))]
+    digests = {}
+    for path in paths:
+        if path.is_file() and path.name != RunFile.SUMS and not path.name.startswith("."):
+            with path.open("rb") as file:
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

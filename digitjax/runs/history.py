@@ -1,0 +1,88 @@
+"""What was measured over each epoch of a run: `metrics.jsonl` and, where asked, the same for TensorBoard."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from digitjax.config import DigitjaxError
+from digitjax.runs.files import RunFile
+
+Record = dict[str, Any]
+"""One epoch: one line of `metrics.jsonl`."""
+
+# TensorBoard's names, and those of a record.
+TAGS = {
+    "loss/training": "loss",
+    "loss/validation": "validation_loss",
+    "accuracy/training": "accuracy",
+    "accuracy/validation": "validation_accuracy",
+    "learning_rate": "learning_rate",
+    "images_per_second": "images_per_second",
+}
+
+
+def read_history(folder: Path) -> list[Record]:
+    """Reads a run's `metrics.jsonl`; a run whose first epoch hasn't ended has none.
+
+    Raises:
+      DigitjaxError: The file can't be read; the message names it.
+    """
+    path = folder / RunFile.METRICS
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    except (OSError, ValueError) as error:
+        raise DigitjaxError(f"{path}: can't be read: {error}") from None
+
+
+def import_summary_writer() -> Any:
+    """Returns the class that writes for TensorBoard.
+
+    Raises:
+      DigitjaxError: The package isn't installed.
+    """
+    try:
+        from tensorboardX import SummaryWriter  # nothing else has a use for it
+    except ImportError:
+        raise DigitjaxError("--tensorboard needs a package: pip install 'digitjax[tensorboard]'") from None
+    return SummaryWriter
+
+
+class HistoryWriter:
+    """Writes the records of a run, which a resumed run begins with those before it; use it as a context manager."""
+
+    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
+        """Prepares for the files of a run.
+
+        Args:
+          folder: The run's folder.
+          tensorboard: Whether to write for TensorBoard, too, into the folder `tensorboard` there; what an earlier
+            process wrote into it is deleted, since all records are written anew.
+
+        Raises:
+          DigitjaxError: The package for TensorBoard isn't installed.
+        """
+        self._folder, self._events, self._num_events = folder, None, 0
+        if tensorboard:
+            summary_writer = import_summary_writer()
+            shutil.rmtree(folder / RunFile.TENSORBOARD, ignore_errors=True)
+            self._events = summary_writer(str(folder / RunFile.TENSORBOARD))
+
+    def __enter__(self) -> "HistoryWriter":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes TensorBoard's file."""
+        if self._events:
+            self._events.close()
+
+    def write(self, history: list[Record]) -> None:
+        """Brings the files up to all of these records."""
+        (self._folder / RunFile.METRICS).write_text("".join(json.dumps(record) + "\n" for record in history))
+        if self._events:
+            for record in history[self._num_events :]:
+                for tag, name in TAGS.items():
+                    self._events.add_scalar(tag, record[name], record["step"])
+            self._num_events = len(history)
+            self._events.flush()

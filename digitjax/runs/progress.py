@@ -1,0 +1,75 @@
+"""Shows how a training run goes."""
+
+import sys
+
+from jaxtyping import Array, Float, Int32
+from tqdm import tqdm
+
+from digitjax.config import TrainConfig
+from digitjax.runs.history import Record
+
+
+class Progress:
+    """A bar over the whole run with loss, accuracy, images/s and time left, and a line an epoch above it."""
+
+    # Reading the metrics waits for the device, so it isn't done at every step.
+    STEPS_BETWEEN = 20
+
+    def __init__(self, num_steps: int, config: TrainConfig, show: bool) -> None:
+        self._batch_size = config.batch_size
+        self._epochs = config.epochs
+        # Where nobody watches, such as in a log, a line every 10 s is enough.
+        interval = 0.1 if sys.stderr.isatty() else 10
+        self._bar = tqdm(
+            total=num_steps * config.batch_size,
+            unit=" images",
+            unit_scale=True,
+            bar_format="{percentage:3.0f}%|{bar:16}| {remaining} left, {rate_fmt}{postfix}",  # fits into 80 columns
+            disable=not show,
+            mininterval=interval,
+        )
+
+    def __enter__(self) -> "Progress":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()
+
+    def start(self, step: int) -> int:
+        """Sets the bar to where the run stands."""
+        self._bar.update(step * self._batch_size)
+        self._bar.unpause()
+        return step
+
+    def show(
+        self, step: int, loss: Float[Array, ""], num_correct: Int32[Array, ""], num_examples: Int32[Array, ""]
+    ) -> None:
+        """Moves the bar on by what was done since the last time.
+
+        Args:
+          step: Steps done.
+          loss: Sum of the mean losses of this epoch's batches so far.
+          num_correct: Images of this epoch that were read rightly so far.
+          num_examples: Images of this epoch so far.
+        """
+        if self._bar.disable or step % self.STEPS_BETWEEN:
+            return
+        n = int(num_examples)
+        self._bar.set_postfix(
+            loss=f"{float(loss) * self._batch_size / n:.3f}", accuracy=f"{int(num_correct) / n:.2%}", refresh=False
+        )
+        self._bar.update(step * self._batch_size - self._bar.n)
+
+    def report(self, record: Record) -> None:
+        """Prints an epoch's line."""
+        if self._bar.disable:
+            return
+        self._bar.update(record["step"] * self._batch_size - self._bar.n)
+        self._bar.write(
+            f"epoch {record['epoch']:>3}/{self._epochs}  loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}  "
+            f"validation loss {record['validation_loss']:.4f}  accuracy {record['validation_accuracy']:.2%}  "
+            f"{record['images_per_second']:,.0f} images/s",
+            file=sys.stderr,
+        )

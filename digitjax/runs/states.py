@@ -1,0 +1,152 @@
+"""Keeps the states of a training run with Orbax, so that a run that was stopped goes on bit for bit.
+
+They lie in `state/` of the run's folder, each with hashes of its files, so what was damaged is named and not loaded.
+Arrays are saved from the host, so that any number of devices restores them.
+"""
+
+import functools
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from digitjax.nn import devices
+from digitjax.runs import hashes
+from digitjax.runs.files import CheckpointError, RunFile
+from digitjax.runs.history import Record
+from digitjax.runs.weights import find_misfit
+
+logger = logging.getLogger(__name__)
+
+
+class RunCheckpoints:
+    """The training states of one run, by step: the last two, and the one of the best validation loss.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        _ignore_late_writes()
+        policies = ocp.checkpoint_managers
+        self._folder = folder.absolute() / RunFile.STATE
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(2),
+                        policies.BestN(
+                            get_metric_fn=lambda metrics: metrics["validation_loss"],
+                            reverse=True,  # the lowest comes last, where BestN looks
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+            ),
+        )
+
+    def __enter__(self) -> "RunCheckpoints":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes Orbax's manager."""
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest state, None where there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, history: list[Record], validation_loss: float | None = None) -> None:
+        """Saves a state with the records of the epochs before it.
+
+        Args:
+          step: Optimiser steps done.
+          state: The `TrainState`.
+          history: One record an epoch.
+          validation_loss: Of this state, where it was measured.
+
+        Raises:
+          CheckpointError: It can't be written, as on a full disk; the states before it are still there.
+        """
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(jax.device_get(state) if jax.process_count() == 1 else state),
+                    history=ocp.args.JsonSave({"epochs": history}),
+                ),
+                metrics=None if validation_loss is None else {"validation_loss": validation_loss},
+                force=True,
+            )
+            self._manager.wait_until_finished()
+            if devices.is_first_process():
+                hashes.write_sums(self._folder / str(step))
+            devices.wait_for_all(f"saved {step}")
+        except Exception as error:
+            raise CheckpointError(f"{self._folder / str(step)}: can't be written: {_explain(error)}") from error
+
+    def restore(self, template: Any, step: int | None = None) -> tuple[Any, list[Record]]:
+        """Returns the state (as NumPy arrays in `template`'s structure) and the records saved at `step`.
+
+        None stands for the newest state that is whole; newer ones that are damaged are deleted, with a warning.
+
+        Raises:
+          CheckpointError: There is none, or it can't be restored.
+        """
+        if step is None:
+            step = self._find_whole_step()
+        elif damage := hashes.find_damage(self._folder / str(step)):
+            raise CheckpointError(damage)
+        arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays), history=ocp.args.JsonRestore())
+            )
+        except Exception as error:
+            raise CheckpointError(f"{self._folder / str(step)}: can't be restored: {_explain(error)}") from error
+        if misfit := find_misfit(template, restored["state"]):
+            raise CheckpointError(f"{self._folder / str(step)}: doesn't fit this run: {misfit}")
+        return restored["state"], restored["history"]["epochs"]
+
+    def _find_whole_step(self) -> int:
+        """Returns the newest step whose files are as they were written, and deletes the newer ones."""
+        damages = dict[int, str]()
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if not (damage := hashes.find_damage(self._folder / str(step))):
+                for damaged, reason in damages.items():
+                    logger.warning("%s; going on from step %d", reason, step)
+                    self._manager.delete(damaged)
+                return step
+            damages[step] = damage
+        if damages:
+            newest = next(iter(damages.values()))
+            raise CheckpointError(f"{newest}; no earlier state is whole, so start anew (--overwrite)")
+        raise CheckpointError(f"{self._folder}: holds no state to resume from")
+
+
+@functools.cache  # once a process
+def _ignore_late_writes() -> None:
+    """Keeps quiet about those writes of a state that end after another has failed.
+
+    Their errors come from threads of Orbax's, to an event loop that it has closed, perhaps only when the command has
+    told its own. What is to be told is in the first, which `RunCheckpoints.save` raises.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    report = sys.unraisablehook
+
+    def report_others(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = report_others
+
+
+def _explain(error: Exception) -> str:
+    """Returns what is to be told of an error that Orbax raised: it adds a page about its inside."""
+    return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__

@@ -1,0 +1,144 @@
+"""Trained models in their folders: the config, the weights and what is fitted after training.
+
+A training run's folder holds `config.json` and, once trained, `weights.npz` and `calibration.json`. Hashes stand beside
+them, so what was damaged is named and not loaded; nothing in them is code or is unpickled. The weights are one file of
+NumPy's, which is read at once: importing Orbax, which keeps the states of runs (`states.py`), takes longer than all of
+this.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from digitjax.config import ConfigError, TrainConfig
+from digitjax.nn import devices
+from digitjax.nn.inference import Calibration, TrainedModel, compile_apply
+from digitjax.nn.networks import Variables, create_model, init_variables
+from digitjax.runs import hashes
+from digitjax.runs.files import MODEL_FILES, CheckpointError, RunFile
+
+
+def default_checkpoint() -> Path:
+    """Returns the folder of the weights that ship: inside an installed package, or at the top of a source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "checkpoints" / "default"
+    return installed if installed.is_dir() else package.parent / "checkpoints" / "default"
+
+
+def save_config(folder: Path, config: TrainConfig) -> None:
+    """Writes `config.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RunFile.CONFIG).write_text(config.to_json())
+
+
+def load_config(folder: Path) -> TrainConfig:
+    """Reads `config.json`.
+
+    Raises:
+      CheckpointError: It is missing or not a config; the message names the file and the field.
+    """
+    path = folder / RunFile.CONFIG
+    try:
+        return TrainConfig.from_json(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise CheckpointError(f"{path}: can't be read ({reason}); is {folder} a training run's folder?") from None
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def save_calibration(folder: Path, calibration: Calibration) -> None:
+    """Writes `calibration.json`."""
+    (folder / RunFile.CALIBRATION).write_text(json.dumps(calibration._asdict(), indent=2) + "\n")
+    seal_model(folder)
+
+
+def _load_calibration(folder: Path) -> Calibration:
+    path = folder / RunFile.CALIBRATION
+    if not path.exists():  # the run was interrupted, or is going on
+        return Calibration()
+    try:
+        calibration = Calibration(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: can't be read: {error}") from None
+    if not all(isinstance(value, float) for value in calibration) or not calibration.temperature > 0:
+        raise CheckpointError(f"{path}: temperature must be above 0 and threshold a number, found {calibration}")
+    return calibration
+
+
+def save_weights(folder: Path, variables: Variables) -> None:
+    """Writes the weights into a run's folder, in place of earlier ones.
+
+    Raises:
+      CheckpointError: They can't be written, as on a full disk; earlier ones are still there.
+    """
+    path, fresh = folder / RunFile.WEIGHTS, folder / f".{RunFile.WEIGHTS}"
+    try:
+        with fresh.open("wb") as file:
+            np.savez(file, **flatten_dict(jax.device_get(variables), sep="/"))
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: can't be written: {error.strerror}") from error
+    fresh.replace(path)
+    seal_model(folder)
+
+
+def seal_model(folder: Path) -> None:
+    """Writes the hashes of a model's files; call it again after you changed one of them by hand."""
+    hashes.write_sums(folder, MODEL_FILES)
+
+
+def check_model(folder: Path) -> TrainConfig:
+    """Returns the config of a trained model whose files are all there and as they were written.
+
+    Raises:
+      CheckpointError: Something is missing or damaged; the message names it.
+    """
+    config = load_config(folder)
+    if not (folder / RunFile.WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder / RunFile.WEIGHTS}: is missing; finish the run: python -m digitjax.train --resume --out {folder}"
+        )
+    if damage := hashes.find_damage(folder, MODEL_FILES):
+        raise CheckpointError(damage)
+    return config
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Reads the trained model from a run's folder.
+
+    Raises:
+      CheckpointError: Something is missing, damaged or of another shape than the config says; the message names it.
+    """
+    config = check_model(folder)
+    path = folder / RunFile.WEIGHTS
+    network = create_model(config)
+    expected = jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            variables = unflatten_dict({name: np.asarray(arrays[name]) for name in arrays}, sep="/")
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds, by what a stranger put there
+        raise CheckpointError(f"{path}: can't be read: {error}") from error
+    if misfit := find_misfit(expected, variables):
+        raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
+    # On the device once and for all: a network is asked again and again.
+    variables = devices.replicate(variables, devices.local_mesh())
+    return TrainedModel(config, network, variables, compile_apply(network, variables), _load_calibration(folder))
+
+
+def find_misfit(expected: Any, found: Any) -> str | None:
+    """Says where two trees of arrays differ in names, shapes or types; None: nowhere."""
+    wanted, have = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (expected, found)
+    )
+    if names := sorted(wanted.keys() ^ have.keys()):
+        return f"{names[0]} is {'missing' if names[0] in wanted else 'not part of it'}"
+    for name, leaf in wanted.items():
+        if (leaf.shape, leaf.dtype) != (have[name].shape, have[name].dtype):
+            return f"{name} must be {leaf.dtype}{list(leaf.shape)}, found {have[name].dtype}{list(have[name].shape)}"
+    return None

@@ -1,0 +1,39 @@
+"""Makes a trained model's probabilities mean what they say, and chooses when it answers "no digit".
+
+Both are fitted on the validation images, which training hasn't seen: a temperature for the probabilities (Guo et al.
+2017, https://arxiv.org/abs/1706.04599), and the threshold below which a picture isn't taken for a digit.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import minimize_scalar
+
+from digitjax.config import LossName
+from digitjax.data.arrays import Dataset
+from digitjax.nn import looks
+from digitjax.nn.answers import is_digit_scores, probs_from_logits
+from digitjax.nn.inference import Calibration, TrainedModel
+from digitjax.report.measures import mean_loss
+
+# Share of the validation digits that may be refused: what is no digit is more varied than what can be drawn for
+# training, so the threshold lies as high as this lets it.
+REFUSED_SHARE = 0.01
+
+
+def calibrate(trained: TrainedModel, validation: Dataset) -> Calibration:
+    """Fits temperature and threshold on digits that the model hasn't seen."""
+    logits = looks.predict_logits(trained, validation.images)
+    temperature = fit_temperature(logits, validation.labels, trained.config.loss)
+    if not trained.config.can_refuse:
+        return Calibration(temperature, threshold=0.0)
+    return Calibration(temperature, float(np.quantile(is_digit_scores(logits, trained.config), REFUSED_SHARE)))
+
+
+def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], loss: LossName) -> float:
+    """Returns the number by which to divide the logits so that the mean loss is least; above 1: they were too sure."""
+
+    def loss_at(log_temperature: float) -> float:
+        probs = probs_from_logits(logits, loss, float(np.exp(log_temperature)))
+        return mean_loss(probs, labels, loss)
+
+    return float(np.exp(minimize_scalar(loss_at, bounds=(-3, 3), method="bounded").x))

@@ -1,0 +1,200 @@
+"""A whole training: epoch after epoch, with validation, checkpoints, and an end that loses nothing."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from digitjax.config import DigitjaxError, TrainConfig
+from digitjax.data.arrays import Dataset, Splits
+from digitjax.nn import devices
+from digitjax.nn.inference import apply_model, compute_logits
+from digitjax.nn.networks import Variables, create_model
+from digitjax.runs.history import HistoryWriter, Record
+from digitjax.runs.progress import Progress
+from digitjax.runs.states import RunCheckpoints
+from digitjax.train.batches import count_steps, order_epoch, place_images
+from digitjax.train.loss import compute_loss
+from digitjax.train.state import Metrics, TrainState, create_schedule, create_state, zero_metrics
+from digitjax.train.step import train_step
+
+
+class TrainingError(DigitjaxError):
+    """A run that can't go on."""
+
+
+class Fit(NamedTuple):
+    """How a run ended."""
+
+    variables: Variables  # averaged, of the last epoch or, with early stopping, of the best
+    history: list[Record]
+    interrupted: bool
+
+
+def fit(
+    config: TrainConfig, splits: Splits, out: Path, *, show_progress: bool = True, tensorboard: bool = False
+) -> Fit:
+    """Trains, going on from the newest state in `out` where there is one.
+
+    Every epoch ends with a validation and a checkpoint. SIGINT (Ctrl-C) and SIGTERM end the run after the current step,
+    with a checkpoint; going on from it gives the same weights as if nothing had happened.
+
+    Args:
+      config: The run.
+      splits: The data; its test part isn't looked at.
+      out: The run's folder; gets `metrics.jsonl` and `state/`.
+      show_progress: Whether to draw a bar and a line an epoch on standard error.
+      tensorboard: Whether to write `tensorboard/`, too.
+
+    Raises:
+      TrainingError: The loss is no finite number any more; the states before it are kept.
+      CheckpointError: A state can't be written, or none of those in `out` can be restored.
+    """
+    train = place_images(splits.train, config)
+    steps_per_epoch = count_steps(train, config)
+    num_steps = config.epochs * steps_per_epoch
+    schedule = create_schedule(config, num_steps)
+    with (
+        HistoryWriter(out, tensorboard=tensorboard and devices.is_first_process()) as writer,
+        RunCheckpoints(out) as checkpoints,
+        _catch_signals() as stop,
+        Progress(num_steps, config, show_progress) as progress,
+    ):
+        state, history = _begin(config, num_steps, checkpoints)
+        step = progress.start(int(state.step))
+        while step < num_steps and not _should_stop_early(config, history):
+            epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
+            data, limits = order_epoch(train, config, epoch)
+            rate_scale = scale_on_plateau([record["validation_loss"] for record in history], config.plateau_epochs)
+            take_step = partial(train_step, config=dataclasses.replace(config, augment=limits), num_steps=num_steps)
+            while step < (epoch + 1) * steps_per_epoch and not _is_stopping(stop, step):
+                state = take_step(state, data, rate_scale)
+                step += 1
+                progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
+            if step < (epoch + 1) * steps_per_epoch:
+                _require_finite(state.metrics.loss, state.metrics, checkpoints)
+                checkpoints.save(step, state, history)
+                return Fit(state.average, history, interrupted=True)
+
+            metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
+            seconds = time.perf_counter() - begin
+            loss, accuracy = _validate(config, state.average, splits.validation)
+            record = {
+                "epoch": epoch + 1,
+                "step": step,
+                "loss": float(metrics.loss) / steps_per_epoch,
+                "accuracy": float(metrics.num_correct / metrics.num_examples),
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "learning_rate": float(schedule(step - 1)) * rate_scale,
+                "seconds": round(seconds, 3),
+                "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
+            }
+            _require_finite(record["loss"] + loss, metrics, checkpoints)
+            history.append(record)
+            state = state._replace(metrics=devices.replicate(zero_metrics(), devices.global_mesh()))
+            checkpoints.save(step, state, history, validation_loss=loss)
+            if devices.is_first_process():
+                writer.write(history)
+            progress.report(record)
+            if step < num_steps and _is_stopping(stop):
+                return Fit(state.average, history, interrupted=True)
+        if config.early_stopping_epochs:
+            best = min(history, key=lambda record: record["validation_loss"])
+            state, _ = checkpoints.restore(state, best["step"])
+        return Fit(state.average, history, interrupted=False)
+
+
+def _begin(config: TrainConfig, num_steps: int, checkpoints: RunCheckpoints) -> tuple[TrainState, list[Record]]:
+    """Returns the state to go on from, on all devices, and the records of the epochs before it."""
+    state, history = create_state(config, num_steps), list[Record]()
+    if checkpoints.latest_step() is not None:
+        state, history = checkpoints.restore(state)
+    return devices.replicate(state, devices.global_mesh()), history
+
+
+def scale_on_plateau(validation_losses: Sequence[float], patience: int) -> float:
+    """Returns what the learning rate is multiplied by: half of it after each plateau of so many epochs; 0: never."""
+    if not patience:
+        return 1.0
+    plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=patience)
+    state = plateau.init(None)
+    for loss in validation_losses:
+        _, state = plateau.update(None, state, value=loss)
+    return float(state.scale)
+
+
+def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoints: RunCheckpoints) -> None:
+    if not math.isfinite(loss):
+        kept = checkpoints.latest_step()
+        raise TrainingError(
+            f"the loss is no finite number any more, since step {int(metrics.lost_step) or 'the last'}; "
+            + ("no state was saved before it" if kept is None else f"the state of step {kept} is kept")
+            + ". Begin anew with a lower --learning-rate"
+        )
+
+
+def _is_stopping(stop: threading.Event, step: int = 0) -> bool:
+    """Whether a signal came to any process; all stop together, or some would wait for the others for ever.
+
+    To ask the others costs a moment, so it is done at every twentieth step.
+    """
+    if jax.process_count() > 1 and step % 20:
+        return False
+    return bool(devices.gather(int(stop.is_set())).any())
+
+
+def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> tuple[float, float]:
+    """Returns loss (without smoothing) and accuracy over all validation images, the same in all processes."""
+    variables = devices.replicate(variables, devices.local_mesh())
+    logits = compute_logits(partial(apply_model, create_model(config), variables), validation.images)
+    losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
+    accuracy = np.mean(logits.argmax(-1) == validation.labels)
+    loss, accuracy = devices.agree(np.array([losses.mean(), accuracy], np.float64)).tolist()
+    return loss, accuracy
+
+
+def _should_stop_early(config: TrainConfig, history: list[Record]) -> bool:
+    if not config.early_stopping_epochs or not history:
+        return False
+    losses = [record["validation_loss"] for record in history]
+    return len(losses) - 1 - int(np.argmin(losses)) >= config.early_stopping_epochs
+
+
+@contextlib.contextmanager
+def _catch_signals() -> Iterator[threading.Event]:
+    """Turns the first SIGINT or SIGTERM into an event, so that it can't strike between two halves of a step.
+
+    The next one acts as usual. Only the main thread may do so; elsewhere the event just stays unset.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def handle(_number: int, _frame: Any) -> None:
+        stop.set()
+        restore()
+
+    for number in previous:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        restore()

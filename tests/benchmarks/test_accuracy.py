@@ -1,0 +1,45 @@
+import json
+
+import accuracy
+import numpy as np
+import pytest
+
+from digitjax.config import PRESETS, TrainConfig
+from digitjax.nn import layers
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_multiply_adds_are_those_of_the_layers(on_cpu, monkeypatch):
+    monkeypatch.setattr(layers, "on_cpu", lambda: on_cpu)
+    # Pixels that come out, times the kernel's size, channels in and channels out; then the dense layers.
+    expected = {
+        "mlp": 784 * 128 + 128 * 128 + 128 * 10,
+        # Of the second convolution's 11x11 pixels pooling takes 10x10.
+        "cnn-32-64-64": 26**2 * 9 * 32 + 10**2 * 9 * 32 * 64 + 3**2 * 9 * 64 * 64 + 576 * 64 + 640,
+        "vgg": 24**2 * (25 * 32 + 9 * 32 * 32) + 12**2 * 9 * 64 * (32 + 64) + 6**2 * 9 * 128 * (64 + 2 * 128) + 11520,
+    }
+    for name, count in expected.items():
+        assert accuracy.count_multiply_adds(TrainConfig(model=name)) == count
+
+
+def test_seeds_that_are_measured_arent_trained_again(digits, monkeypatch, tmp_path):
+    trained = []
+    monkeypatch.setattr(accuracy, "train_seed", lambda preset, seed, run, idx_dir: trained.append(seed))
+    monkeypatch.setattr(accuracy, "measure", lambda run, test: {"accuracy": 0.99 + 0.001 * trained[-1]})
+    monkeypatch.setattr(accuracy, "load_splits", lambda *_: digits)
+    out = tmp_path / "accuracy.json"
+
+    def run(*seeds):
+        monkeypatch.setattr("sys.argv", ["accuracy.py", "--out", str(out), "--seeds", *map(str, seeds)])
+        accuracy.main()
+        return json.loads(out.read_text())
+
+    assert run(0, 1)["mean"]["accuracy"] == pytest.approx(0.9905)
+    results = run(0, 1, 4)
+    assert trained == [0, 1, 4]
+    assert results["standard_deviation"]["accuracy"] == pytest.approx(np.std([0.99, 0.991, 0.994], ddof=1))
+    assert results["parameters"] == 446_634
+    assert results["recipe"]["model"] == "vgg"
+    monkeypatch.setitem(accuracy.PRESETS, "best", PRESETS["default"])
+    assert run(2)["num_seeds"] == 1  # of another recipe than the file's, which is worth nothing now
+    assert trained == [0, 1, 4, 2]

@@ -1,0 +1,199 @@
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY_RUN
+
+from digitjax.config import PRESETS
+from digitjax.runs import weights
+from digitjax.runs.folder import lock_run
+from digitjax.train import __main__ as command
+from digitjax.train import loop
+from digitjax.train.step import train_step
+
+
+def assert_same_trees(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def test_a_run_leaves_its_folder(run):
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "config.json", "calibration.json", "metrics.jsonl",
+        "report.json", "report.html", "history.png", "confusion_matrix.png", "mistakes.png",
+        "state", "weights.npz", "SHA256SUMS", ".lock",
+    }  # fmt: skip
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    report = json.loads((run / "report.json").read_text())
+    assert report["dataset"] == "digits"
+    assert report["num_examples"] == 400
+    assert report["accuracy"] > 0.8
+
+
+def test_a_run_is_never_overwritten_unasked(run, capsys):
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert command.main([*TINY_RUN, "--out", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert "--resume" in error
+    assert "--overwrite" in error
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_overwriting_leaves_other_files(tmp_path):
+    arguments = [*TINY_RUN, "--out", str(tmp_path), "--epochs", "1"]
+    (tmp_path / "notes.txt").write_text("mine")
+    assert command.main(arguments) == 0
+    assert command.main([*arguments, "--overwrite"]) == 0
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_an_output_that_is_no_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert command.main([*TINY_RUN, "--out", str(tmp_path / "file" / "run")]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert "Traceback" not in error
+
+
+def test_resuming_a_finished_run_changes_nothing(run, capsys):
+    before = weights.load_model(run).variables
+    assert command.main(["--resume", "--out", str(run)]) == 0
+    assert "is complete" in capsys.readouterr().out
+    assert_same_trees(weights.load_model(run).variables, before)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "started"),
+    [("--epochs", "30", "epochs=6"), ("--dataset", "mnist", "dataset='digits'"), ("--model", "vgg", "model='mlp'")],
+)
+def test_resuming_with_other_options_is_refused(run, option, value, started, capsys):
+    assert command.main(["--resume", "--out", str(run), option, value]) == 2
+    assert f"started with {started}" in capsys.readouterr().err
+
+
+def test_resuming_nothing_is_refused(tmp_path, capsys):
+    assert command.main(["--resume", "--out", str(tmp_path / "none")]) == 2
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, run):
+    arguments = [sys.executable, "-m", "digitjax.train", *TINY_RUN, "--out", str(tmp_path / "killed")]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        for line in process.stderr:  # reading waits for the second epoch
+            if "epoch   2/6" in line:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "report.json").exists()
+    assert command.main(["--resume", "--out", str(tmp_path / "killed")]) == 0
+    assert_same_trees(weights.load_model(tmp_path / "killed").variables, weights.load_model(run).variables)
+
+
+def kill_at_random(rng, out, num_kills, num_epochs):
+    """Trains in processes that are killed in or after one of their first epochs, and then to the end."""
+    arguments = [sys.executable, "-m", "digitjax.train", *TINY_RUN, "--epochs", str(num_epochs), "--out", str(out)]
+    for _ in range(num_kills):
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            epochs_left = rng.integers(1, 3)
+            for line in process.stderr:
+                epochs_left -= line.startswith("epoch")
+                if not epochs_left:
+                    break
+            # An epoch takes about as long as writing its state does, so half of the kills strike there.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, 0.5))
+            process.kill()
+            process.stderr.read()
+        assert process.returncode == -signal.SIGKILL
+        if "--resume" not in arguments:
+            arguments.append("--resume")
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_no_bit(tmp_path, num_kills):
+    num_epochs = 5 * num_kills
+    kill_at_random(np.random.default_rng(num_kills), tmp_path / "killed", num_kills, num_epochs)
+    assert command.main([*TINY_RUN, "--epochs", str(num_epochs), "--out", str(tmp_path / "whole")]) == 0
+    assert_same_trees(
+        weights.load_model(tmp_path / "killed").variables, weights.load_model(tmp_path / "whole").variables
+    )
+
+
+def test_a_learning_rate_that_explodes_is_one_clear_error(tmp_path, capsys):
+    assert command.main([*TINY_RUN, "--learning-rate", "1e30", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no finite number any more, since step" in error
+    assert "no state was saved before it" in error
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, python):
+    code = (
+        "import resource, sys; from digitjax.train.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    result = python("-c", code, *TINY_RUN, "--out", str(tmp_path))
+    assert result.returncode == 2
+    error = result.stderr.decode().splitlines()
+    assert "can't be written" in error[-1]
+    assert not any("Traceback" in line for line in error)
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path, capsys):
+    with lock_run(tmp_path):
+        assert command.main([*TINY_RUN, "--overwrite", "--out", str(tmp_path)]) == 2
+    assert "another process is training into it" in capsys.readouterr().err
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_damaged_state_is_told_and_the_run_ends_in_the_same_weights(tmp_path, run, caplog):
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy" / "report.json").unlink()
+    newest = max((tmp_path / "copy" / "state").iterdir(), key=lambda path: int(path.name))
+    path = next(path for path in (newest / "state" / "d").rglob("*") if path.is_file())
+    path.write_bytes(path.read_bytes()[:-1])
+    assert command.main(["--resume", "--out", str(tmp_path / "copy")]) == 0
+    assert f"{path}: is damaged" in caplog.text
+    assert_same_trees(weights.load_model(tmp_path / "copy").variables, weights.load_model(run).variables)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    real_step = train_step
+
+    def interrupted_step(*args, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real_step(*args, **options)
+
+    monkeypatch.setattr(loop, "train_step", interrupted_step)
+    assert command.main([*TINY_RUN, "--out", str(tmp_path)]) == 130
+    assert f"python -m digitjax.train --resume --out {tmp_path}" in capsys.readouterr().err
+    assert weights.load_model(tmp_path).config.model == "mlp"
+
+
+def test_presets_are_whole_recipes_that_options_change(tmp_path, monkeypatch):
+    configs = []
+    monkeypatch.setattr(command, "train", lambda args: configs.append(args.config) or 0)
+    assert (
+        command.main(["--preset", "best"]) == command.main(["--preset=best", "--epochs", "3"]) == command.main([]) == 0
+    )
+    assert command.main(["--preset", "quick"]) == 0
+    assert configs == [PRESETS["best"], replace(PRESETS["best"], epochs=3), PRESETS["default"], PRESETS["quick"]]
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--preset", "worst"])
+
+
+def test_the_default_folder_is_named_for_data_and_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command.main([*TINY_RUN, "--epochs", "1"]) == 0
+    assert (tmp_path / "checkpoints" / "digits-mlp" / "report.json").exists()
