@@ -8,7 +8,6 @@ see `push_space.py`.
 
 import csv
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -29,18 +28,11 @@ from views import View, view_message, view_prediction, view_reading
 
 from digitjax import cli
 from digitjax.config import DIGITS, DigitjaxError
+from digitjax.pictures.preprocess import PreprocessedImage
 from digitjax.pictures.source import load_picture
-from digitjax.predict import (
-    ImageError,
-    Prediction,
-    PreprocessedImage,
-    Recognizer,
-    csv_columns,
-    predict_each,
-    process,
-    to_csv_row,
-)
-from digitjax.runs.files import RunFile
+from digitjax.predict import ImageError, Prediction, Recognizer, predict_each, process
+from digitjax.predict.results import csv_columns, to_csv_row
+from digitjax.runs.files import RunFile, read_json
 from digitjax.runs.weights import default_checkpoint, load_config
 
 MAX_FILE_SIZE = "10mb"
@@ -278,10 +270,9 @@ def create_page(service: Service, folder: Path) -> gr.Blocks:
 
 def describe_model(folder: Path) -> str:
     """Returns what the model's own report says, as Markdown."""
-    config, report = load_config(folder), folder / RunFile.REPORT
+    config = load_config(folder)
     lines = [f"A `{config.model}` network trained for {config.epochs} epochs (seed {config.seed})."]
-    if report.exists():
-        figures = json.loads(report.read_text(encoding="utf-8"))
+    if figures := read_json(folder / RunFile.REPORT):
         lines.append(
             f"It reads **{100 * figures['accuracy']:.2f} %** of the {figures['num_examples']:,} test images of "
             f"{DATASET_NAMES.get(figures['dataset'], figures['dataset'])} rightly."

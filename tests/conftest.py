@@ -6,22 +6,70 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import jaxtyping
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from digitjax import evaluate
 from digitjax.data.arrays import Splits
 from digitjax.data.splits import IDX_DIR_VARIABLE, load_splits
+from digitjax.predict import Recognizer
+from digitjax.runs.files import RunFile
 from digitjax.train import __main__ as command
 
 REPOSITORY = Path(__file__).parent.parent
 
 # The run behind the `run` fixture: a small network on scikit-learn's bundled digits, some seconds of training.
 TINY_RUN = ["--dataset", "digits", "--model", "mlp", "--epochs", "6", "--batch-size", "32"]
+
+# ---------------------------------------------------------------- one suite, two workers
+
+# Names the folder in which the processes of one test run keep what JAX has compiled.
+COMPILED = "DIGITJAX_TESTS_COMPILED"
+
+
+def pytest_configure(config):
+    """Gives all workers one folder for what JAX compiles; it goes when the run ends."""
+    if COMPILED not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="digitjax-compiled-")
+        os.environ[COMPILED] = folder.name
+        config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keeps the tests of a file in one worker, since they share its fixtures, and all of the demo's with one demo."""
+    for item in items:
+        is_demo = item.path.parent.name == "demo"
+        item.add_marker(pytest.mark.xdist_group("demo" if is_demo else item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def compiled() -> dict[str, str]:
+    """The environment by which a process that trains shares what this one has compiled."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": os.environ[COMPILED],
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """A folder that all workers see; who makes something there holds its lock."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+# ---------------------------------------------------------------- data, models, runs
 
 
 @pytest.fixture(scope="session")
@@ -31,19 +79,52 @@ def digits() -> Splits:
 
 
 @pytest.fixture(scope="session")
-def mnist(tmp_path_factory) -> Splits:
-    """MNIST from the IDX files that DIGITJAX_IDX_DIR names."""
+def mnist_folder(shared) -> Path:
+    """TFDS's folder with MNIST in it, prepared from the IDX files that DIGITJAX_IDX_DIR names."""
     if not os.environ.get(IDX_DIR_VARIABLE):
         pytest.skip(f"MNIST isn't here: {IDX_DIR_VARIABLE} names no folder with its IDX files")
-    return load_splits("mnist", tmp_path_factory.mktemp("tfds"))
+    with FileLock(shared / "tfds.lock"):
+        load_splits("mnist", shared / "tfds")
+    return shared / "tfds"
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Path:
-    """The folder of a finished run."""
-    out = tmp_path_factory.mktemp("runs") / "digits-mlp"
-    assert command.main([*TINY_RUN, "--out", str(out)]) == 0
+def mnist(mnist_folder) -> Splits:
+    """MNIST."""
+    return load_splits("mnist", mnist_folder)
+
+
+@pytest.fixture(scope="session")
+def recognizer() -> Recognizer:
+    """The weights that ship."""
+    return Recognizer.load()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_negatives():
+    """A tenth of the drawings by which an evaluation measures refusing: they are half of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "NUM_NEGATIVES", 100)
+        yield
+
+
+@pytest.fixture(scope="session")
+def run(shared) -> Path:
+    """The folder of a finished run, which no test changes."""
+    out = shared / "runs" / "digits-mlp"
+    with FileLock(shared / "run.lock"):
+        if not (out / "report.html").exists():
+            assert command.main([*TINY_RUN, "--out", str(out)]) == 0
     return out
+
+
+def read_events(folder):
+    """The scalars of all event files, as TensorBoard itself reads them: {tag: [(step, value)]}."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / RunFile.TENSORBOARD))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 @pytest.fixture

@@ -10,18 +10,12 @@ from PIL import Image
 from digitjax import batch
 from digitjax.config import DigitjaxError
 from digitjax.pictures.gray import ImageError
-from digitjax.predict import Recognizer
 
 
 def encode(image):
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    return Recognizer.load()
 
 
 @pytest.fixture
@@ -55,6 +49,7 @@ def run(python, *arguments):
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
+@pytest.mark.slow  # to start Ray takes ten seconds, each time
 def test_a_folder_is_read_and_a_second_run_reads_only_what_is_missing(python, pictures, recognizer, tmp_path, seven):
     output = tmp_path / "results"
     status, printed, errors = run(python, pictures, output, "--actors", 1)
@@ -79,6 +74,7 @@ def test_a_folder_is_read_and_a_second_run_reads_only_what_is_missing(python, pi
     assert rows[str(pictures / "0.png")]["error"] is None
 
 
+@pytest.mark.slow
 def test_parquet_keeps_its_other_columns(python, pictures, recognizer, tmp_path):
     paths = sorted(pictures.rglob("?.png"))
     structs = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]

@@ -1,7 +1,12 @@
+import importlib
+import importlib.util
 import subprocess
 import sys
 
 import pytest
+
+import digitjax
+import digitjax.predict
 
 # What each can't do without.
 COMMANDS = {
@@ -18,11 +23,12 @@ def test_help(command, python):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_unknown_options_are_wrong_use(command, python):
-    result = python("-m", f"digitjax.{command}", *COMMANDS[command], "--no-such-option")
-    assert result.returncode == 2
-    assert "no-such-option" in result.stderr.decode()
-    assert "Traceback" not in result.stderr.decode()
+def test_unknown_options_are_wrong_use(command, capsys):
+    is_package = importlib.util.find_spec(f"digitjax.{command}").submodule_search_locations
+    module = importlib.import_module(f"digitjax.{command}" + (".__main__" if is_package else ""))
+    with pytest.raises(SystemExit, match="2"):
+        module.main([*COMMANDS[command], "--no-such-option"])
+    assert "no-such-option" in capsys.readouterr().err
 
 
 def test_values_out_of_range_are_wrong_use(python):
@@ -49,6 +55,22 @@ def test_the_package_alone_is_light():
     code = "import sys, digitjax; print(digitjax.__version__, sorted({'jax', 'numpy'} & sys.modules.keys()))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert printed.split()[1:] == ["[]"]
+
+
+def test_evaluating_own_pictures_needs_no_data_sets(python):
+    result = python("-c", "import sys, digitjax.evaluate; print('tensorflow_datasets' in sys.modules)")
+    assert result.stdout.decode().strip() == "False", result.stderr.decode()
+
+
+@pytest.mark.parametrize("name", digitjax.__all__)
+def test_what_people_import_is_loaded_when_asked_for(name):
+    assert getattr(digitjax, name) is getattr(digitjax.predict, name, digitjax.__version__)
+    assert name in dir(digitjax)
+
+
+def test_other_names_are_no_part_of_the_package():
+    with pytest.raises(AttributeError, match="has no attribute 'predict_digits'"):
+        _ = digitjax.predict_digits
 
 
 def test_training_loads_no_tensorflow(python):

@@ -8,7 +8,6 @@ from conftest import REPOSITORY
 
 from digitjax import export
 from digitjax.nn.inference import compute_logits
-from digitjax.predict import Recognizer
 from digitjax.runs import weights
 
 FORMATS = {
@@ -23,25 +22,25 @@ def write_export(name, run, out):
 
 
 @pytest.fixture
-def canonical(seven):
+def canonical(seven, recognizer):
     """What the network sees of the drawn 7, and of the same in a negative."""
-    recognizer = Recognizer.load()
     return np.stack([recognizer.predict_digit(picture).canonical[..., None] for picture in (seven, 255 - seven)])
 
 
+@pytest.mark.parametrize("n", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FORMATS)
-def test_all_test_digits_are_read_as_here(mnist, name):
-    trained = weights.load_model(weights.default_checkpoint())
+def test_test_digits_are_read_as_here(mnist, recognizer, name, n):
+    trained = recognizer.trained
     make, run = FORMATS[name]
-    outputs = run(make(trained), mnist.test.images)
-    logits = compute_logits(trained.apply, mnist.test.images)
+    content, images = make(trained), mnist.test.images[:n]
+    outputs = run(content, images)
+    logits = compute_logits(trained.apply, images)
     assert (outputs[0].argmax(-1) == logits.argmax(-1)).all()
     assert np.abs(outputs[0] - logits).max() <= 1e-4
     # The same probabilities as the recognizer gives at its first look.
-    recognizer = dataclasses.replace(Recognizer.load(), tta=False)
-    predictions = recognizer.predict_digits(list(mnist.test.images[:50, ..., 0]))
+    predictions = dataclasses.replace(recognizer, tta=False).predict_digits(list(mnist.test.images[:50, ..., 0]))
     canonical = np.stack([prediction.canonical for prediction in predictions])[..., None]
-    _, probs, scores = run(make(trained), canonical)
+    _, probs, scores = run(content, canonical)
     np.testing.assert_allclose(probs, [prediction.probabilities for prediction in predictions], atol=1e-5)
     np.testing.assert_allclose(scores, [prediction.is_digit_score for prediction in predictions], atol=1e-5)
 

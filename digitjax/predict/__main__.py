@@ -19,15 +19,15 @@ import tyro
 from digitjax import cli
 from digitjax.config import DigitjaxError
 from digitjax.pictures.gray import ImageError
-from digitjax.pictures.source import ImageSource, find_pictures, load_picture
+from digitjax.pictures.source import ImageSource, find_pictures
 from digitjax.predict.recognizer import Recognizer, predict_each, read_each
 from digitjax.predict.results import Prediction, Reading, csv_columns, to_csv_row
 
 # Pictures taken at a time: enough for the network to be fast, few enough to keep the memory small.
 CHUNK = 64
 
-# Rows that `--show` draws; a longer sheet can't be read. No side of a picture on it has more pixels than that.
-MAX_SHOWN, SHOWN_SIZE = 20, 512
+# Rows that `--show` draws; a longer sheet can't be read.
+MAX_SHOWN = 20
 
 STDIN = "-"
 
@@ -75,7 +75,9 @@ def predict(args: PredictArguments) -> int:
             if isinstance(result, Prediction) and args.show and len(shown) < MAX_SHOWN:
                 shown.append((name, cast("ImageSource", source), result))
     if args.show:
-        _save_shown(args.show, recognizer, shown)
+        from digitjax.predict.show import save_predictions  # with matplotlib, 0.5 s
+
+        save_predictions(args.show, recognizer, shown)
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
 
 
@@ -91,28 +93,6 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
                 yield path, ImageError(f"{path}: is a folder without pictures")
         else:
             yield path, path
-
-
-def _save_shown(path: Path, recognizer: Recognizer, shown: Sequence[tuple[str, ImageSource, Prediction]]) -> None:
-    from digitjax.report import plots  # matplotlib, 0.5 s
-
-    rows = []
-    for name, source, prediction in shown:
-        picture = load_picture(source, SHOWN_SIZE)
-        rows.append(
-            plots.Shown(
-                name,
-                prediction.reason or f"{prediction.label} ({prediction.confidence:.1%})",
-                picture.gray,
-                (picture.width, picture.height),
-                prediction.box,
-                prediction.canonical,
-                recognizer.explain(prediction),
-                dict(zip(recognizer.class_names, prediction.probabilities.tolist(), strict=True)),
-                prediction.label,
-            )
-        )
-    plots.save_predictions(path, rows)
 
 
 def _write_text(name: str, result: Result) -> None:

@@ -6,15 +6,14 @@ shows what there is.
 
 import base64
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from digitjax.config import DigitjaxError, TrainConfig
-from digitjax.runs.files import RunFile
+from digitjax.config import TrainConfig
+from digitjax.runs.files import RunFile, read_json
 from digitjax.runs.history import read_history
 from digitjax.runs.weights import load_config
 
@@ -55,7 +54,7 @@ def render_report(folder: Path) -> str:
       DigitjaxError: It is no run's folder, or a file of it can't be read; the message names it.
     """
     config, history = load_config(folder), read_history(folder)
-    report = _read_report(folder / RunFile.REPORT)
+    report = read_json(folder / RunFile.REPORT)
     parts = [_render_summary(report, history)]
     if history:
         parts += ["<h2>History</h2>", _render_picture(folder / RunFile.HISTORY, "Loss and error after each epoch")]
@@ -77,13 +76,6 @@ def write_report(folder: Path) -> Path:
     path = folder / RunFile.PAGE
     path.write_text(render_report(folder), encoding="utf-8")
     return path
-
-
-def _read_report(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text()) if path.exists() else None
-    except (OSError, ValueError) as error:
-        raise DigitjaxError(f"{path}: can't be read: {error}") from None
 
 
 def _render_summary(report: dict[str, Any] | None, history: Sequence[dict[str, Any]]) -> str:

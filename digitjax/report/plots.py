@@ -1,4 +1,4 @@
-"""Every picture that digitjax draws; the only module that imports matplotlib.
+"""The plots of a run, and what all plots share.
 
 Figures are made as objects, without pyplot: no global state, no display needed. They read on light and dark pages
 alike, because each brings its own white ground.
@@ -6,14 +6,12 @@ alike, because each brings its own white ground.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
@@ -23,9 +21,6 @@ from digitjax.runs.history import Record
 BLUE, ORANGE, GRAY = "#1f5fa8", "#d9650a", "#6b6b6b"
 MAX_MISTAKES = 60
 COLUMNS = 10
-
-# A longer name of a file would run into what stands beside it.
-MAX_NAME = 30
 
 
 def save_history(path: Path, history: Sequence[Record], title: str) -> None:
@@ -75,8 +70,8 @@ def save_confusion_matrix(path: Path, report: Report) -> None:
                     color=GRAY if on_diagonal else "black", weight="normal" if on_diagonal else "bold",
                 )  # fmt: skip
     names = list(report.per_class)
-    _name_ticks(axes.xaxis, names)
-    _name_ticks(axes.yaxis, names)
+    name_ticks(axes.xaxis, names)
+    name_ticks(axes.yaxis, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(
@@ -113,55 +108,6 @@ def save_sheet(path: Path, rows: Sequence[NDArray[np.uint8]], title: str) -> Non
     figure.savefig(path, dpi=120)
 
 
-class Shown(NamedTuple):
-    """A picture that was read."""
-
-    name: str
-    answer: str  # in words
-    gray: NDArray[np.float32]  # its brightness, reduced in size where it was large
-    size: tuple[int, int]  # its own width and height
-    box: tuple[int, int, int, int] | None  # of its ink, in its own pixels
-    canonical: NDArray[np.uint8]  # [28, 28]
-    saliency: NDArray[np.float32]  # [28, 28], above 0 what speaks for the digit, below 0 what speaks against it
-    bars: dict[str, float]  # the probability of each class
-    best: str | None  # the class that was read
-
-
-def save_predictions(path: Path, shown: Sequence[Shown]) -> None:
-    """Draws a row a picture: the picture with the box of its ink, what the model saw, which ink decided, the answer."""
-    figure = Figure(figsize=(9.5, 2.4 * max(len(shown), 1)), layout="constrained")
-    grid = figure.subplots(max(len(shown), 1), 4, squeeze=False, width_ratios=(1, 1, 1, 1.6))
-    for axes in grid[len(shown) :].flat:
-        axes.axis("off")
-    for row, each in zip(grid, shown, strict=False):
-        picture_axes, canonical_axes, saliency_axes, bars_axes = row
-        width, height = each.size
-        extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # boxes are in the picture's own pixels
-        picture_axes.imshow(each.gray, cmap="gray", vmin=0, vmax=255, extent=extent)
-        if each.box:
-            left, top, right, bottom = each.box
-            picture_axes.add_patch(
-                Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=ORANGE, linewidth=1.5)
-            )
-        file = Path(each.name).name
-        picture_axes.set_title(file if len(file) <= MAX_NAME else f"…{file[1 - MAX_NAME :]}", fontsize=9)
-        _draw_digit(canonical_axes, each.canonical)
-        canonical_axes.set_title("what the model sees", fontsize=9)
-        _draw_digit(saliency_axes, each.canonical / 3)
-        strength = np.abs(each.saliency) / max(float(np.abs(each.saliency).max()), 1e-6)
-        colors = np.where(each.saliency[..., None] > 0, to_rgb(ORANGE), to_rgb(BLUE))
-        saliency_axes.imshow(np.concatenate([colors, strength[..., None]], axis=-1), interpolation="nearest")
-        saliency_axes.set_title("for (orange) and against (blue)", fontsize=9)
-        for axes in (picture_axes, canonical_axes, saliency_axes):
-            axes.axis("off")
-        bar_colors = [ORANGE if name == each.best else BLUE for name in each.bars]
-        bars_axes.bar(range(len(each.bars)), list(each.bars.values()), color=bar_colors)
-        _name_ticks(bars_axes.xaxis, list(each.bars))
-        bars_axes.set_ylim(0, 1)
-        bars_axes.set_title(each.answer, fontsize=11, weight="bold")
-    figure.savefig(path, dpi=120)
-
-
 def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Sequence[str] = ()) -> None:
     """Draws rows of 28x28 images, each with a gap above it, where the captions stand, and half of it on either side.
 
@@ -176,16 +122,16 @@ def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Se
             places.append((left + 13.5, top))
     for (x, y), caption in zip(places, captions, strict=False):
         axes.text(x, y, caption, ha="center", va="bottom", fontsize=7.5, in_layout=False)
-    _draw_digit(axes, sheet)
+    draw_digit(axes, sheet)
     axes.axis("off")
 
 
-def _name_ticks(axis: Axis, names: Sequence[str]) -> None:
+def name_ticks(axis: Axis, names: Sequence[str]) -> None:
     """Writes a name at each place; long ones stand upright below an axis."""
     is_upright = isinstance(axis, XAxis) and max(map(len, names)) > 2
     axis.set_ticks(range(len(names)), names, rotation="vertical" if is_upright else "horizontal")
 
 
-def _draw_digit(axes: Axes, image: NDArray[Any]) -> None:
+def draw_digit(axes: Axes, image: NDArray[Any]) -> None:
     """Draws 28x28 as ink on paper, pixel by pixel."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")

@@ -1,6 +1,9 @@
 """The names of what a run leaves in its folder."""
 
 import enum
+import json
+from pathlib import Path
+from typing import Any
 
 from digitjax.config import DigitjaxError
 
@@ -28,3 +31,15 @@ class RunFile(enum.StrEnum):
 
 MODEL_FILES = (RunFile.CONFIG, RunFile.WEIGHTS, RunFile.CALIBRATION)
 """What prediction loads."""
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run; None where there is none yet.
+
+    Raises:
+      CheckpointError: It can't be read; the message names it.
+    """
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: can't be read: {error}") from None

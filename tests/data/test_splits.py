@@ -297,8 +297,8 @@ def test_auto_falls_back_with_one_warning(offline, tmp_path, caplog):
     assert "1,797" in record.message
 
 
-def test_auto_takes_mnist_where_it_is(mnist, tmp_path):
-    assert load_splits("auto", tmp_path).name == "mnist"
+def test_auto_takes_mnist_where_it_is(mnist, mnist_folder):
+    assert load_splits("auto", mnist_folder).name == mnist.name == "mnist"
 
 
 def test_auto_doesnt_hide_a_faulty_file(tmp_path, idx_dir):

@@ -22,7 +22,7 @@ from conftest import REPOSITORY, start_demo
 from PIL import Image
 
 from digitjax.pictures.source import Picture
-from digitjax.predict import Prediction, Reading, Recognizer
+from digitjax.predict import Prediction, Reading
 
 DEMO = REPOSITORY / "demo"
 EXAMPLES = DEMO / "examples"
@@ -66,11 +66,6 @@ def encode(array, kind="PNG"):
     file = io.BytesIO()
     Image.fromarray(array).save(file, kind)
     return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    return Recognizer.load()
 
 
 # ---------------------------------------------------------------- endpoints
@@ -298,6 +293,7 @@ def test_pushing_asks_where_to(capsys):
     assert "--repo NAME/SPACE" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # it installs some hundred megabytes
 def test_the_staged_space_runs_with_nothing_but_its_requirements(space, tmp_path, seven):
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"

@@ -131,11 +131,12 @@ print((peak() - before) // 1024)
     [
         ("RGB", "PNG", {"compress_level": 1}),
         ("LA", "PNG", {"compress_level": 1}),
-        ("I;16", "PNG", {"compress_level": 1}),
-        ("1", "PNG", {}),
-        ("L", "GIF", {}),
         ("F", "TIFF", {}),
         ("CMYK", "TIFF", {"compression": "tiff_lzw"}),
+        # Of fewer bytes a pixel.
+        pytest.param("I;16", "PNG", {"compress_level": 1}, marks=pytest.mark.slow),
+        pytest.param("1", "PNG", {}, marks=pytest.mark.slow),
+        pytest.param("L", "GIF", {}, marks=pytest.mark.slow),
     ],
 )
 def test_the_largest_pictures_need_less_than_a_gibibyte(tmp_path, python, mode, file_format, options):

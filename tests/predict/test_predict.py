@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageDraw
 
 from digitjax.nn import looks
-from digitjax.predict import Recognizer
 from digitjax.predict import __main__ as command
 from digitjax.runs.files import CheckpointError
 
@@ -22,11 +21,6 @@ def picture(seven, tmp_path):
     return path
 
 
-@pytest.fixture(scope="module")
-def recognizer():
-    return Recognizer.load()
-
-
 def run_json(capsys, *arguments):
     status = command.main([*map(str, arguments), "--format", "json"])
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -38,11 +32,6 @@ def draw_scribble():
     points = [(20 + 16 * i, 30 if i % 2 else 130) for i in range(11)]
     ImageDraw.Draw(paper).line(points, fill=0, width=6, joint="curve")
     return np.asarray(paper)
-
-
-def test_importing_is_light(python):
-    result = python("-c", f"import sys, digitjax.predict; print([m for m in {HEAVY} if m in sys.modules])")
-    assert result.stdout.decode().strip() == "[]", result.stderr.decode()
 
 
 def test_predicting_stays_light(python, picture):

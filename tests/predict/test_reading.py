@@ -5,7 +5,6 @@ import pytest
 from PIL import Image, ImageDraw
 
 from digitjax.pictures.segment import find_rows
-from digitjax.predict import Recognizer
 from digitjax.predict import __main__ as command
 
 # Digits as pens draw them, in a box that is 60 wide and 100 high.
@@ -59,11 +58,6 @@ def rule(picture, row, thickness=3):
     ruled = picture.copy()
     ruled[row : row + thickness] = np.minimum(ruled[row : row + thickness], 90)
     return ruled
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    return Recognizer.load()
 
 
 # ---------------------------------------------------------------- pictures

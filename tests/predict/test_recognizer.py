@@ -10,11 +10,6 @@ from digitjax.pictures.gray import ImageError
 from digitjax.predict import Recognizer, predict_digit, predict_each
 
 
-@pytest.fixture(scope="module")
-def recognizer():
-    return Recognizer.load()
-
-
 def test_a_seven_is_read(seven, recognizer):
     prediction = recognizer.predict_digit(seven)
     assert prediction.digit == 7
@@ -149,8 +144,9 @@ def test_bad_pictures_are_one_error(recognizer, tmp_path):
         recognizer.predict_digit(tmp_path / "none.png")
 
 
-def test_preprocessing_leaves_mnist_alone(mnist, recognizer):
-    images, labels = mnist.test.images, mnist.test.labels
+@pytest.mark.parametrize("n", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_preprocessing_leaves_mnist_alone(mnist, recognizer, n):
+    images, labels = mnist.test.images[:n], mnist.test.labels[:n]
     logits = looks.predict_logits(recognizer.trained, images)
     alone = np.mean(logits.argmax(axis=1) == labels)
     predictions = recognizer.predict_digits(list(images[..., 0]))

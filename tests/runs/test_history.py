@@ -2,26 +2,16 @@ import json
 import sys
 
 import pytest
-from conftest import TINY_RUN
+from conftest import TINY_RUN, read_events
 
 from digitjax.config import DigitjaxError
 from digitjax.runs import history
-from digitjax.runs.files import RunFile
 from digitjax.train import __main__ as command
 
 RECORD = {
     "epoch": 1, "step": 10, "loss": 0.5, "accuracy": 0.8, "validation_loss": 0.4, "validation_accuracy": 0.9,
     "learning_rate": 1e-3, "seconds": 1.0, "images_per_second": 100.0,
 }  # fmt: skip
-
-
-def read_events(folder):
-    """The scalars of all event files, as TensorBoard itself reads them: {tag: [(step, value)]}."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder / RunFile.TENSORBOARD))
-    events.Reload()
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_tensorboard_shows_what_the_metrics_say_also_of_a_resumed_run(run, tmp_path):
@@ -37,15 +27,6 @@ def test_tensorboard_shows_what_the_metrics_say_also_of_a_resumed_run(run, tmp_p
     assert set(events) == set(history.TAGS)
     for tag, name in history.TAGS.items():
         assert events[tag] == [(record["step"], pytest.approx(record[name])) for record in records]
-
-
-def test_a_run_writes_both(tmp_path):
-    arguments = [*TINY_RUN, "--epochs", "2", "--tensorboard", "--out", str(tmp_path)]
-    assert command.main(arguments) == 0
-    losses = [record["validation_loss"] for record in history.read_history(tmp_path)]
-    assert [value for _, value in read_events(tmp_path)["loss/validation"]] == pytest.approx(losses)
-    assert command.main([*arguments[:-3], "--out", str(tmp_path), "--overwrite"]) == 0
-    assert not (tmp_path / RunFile.TENSORBOARD).exists()  # the earlier run's
 
 
 def test_a_missing_package_is_named_before_anything_is_trained(monkeypatch, capsys, tmp_path):

@@ -10,11 +10,13 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from conftest import TINY_RUN
+from conftest import TINY_RUN, read_events
 
 from digitjax.config import PRESETS
 from digitjax.runs import weights
+from digitjax.runs.files import RunFile
 from digitjax.runs.folder import lock_run
+from digitjax.runs.history import read_history
 from digitjax.train import __main__ as command
 from digitjax.train import loop
 from digitjax.train.step import train_step
@@ -48,13 +50,19 @@ def test_a_run_is_never_overwritten_unasked(run, capsys):
     assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
-def test_overwriting_leaves_other_files(tmp_path):
-    arguments = [*TINY_RUN, "--out", str(tmp_path), "--epochs", "1"]
-    (tmp_path / "notes.txt").write_text("mine")
-    assert command.main(arguments) == 0
-    assert command.main([*arguments, "--overwrite"]) == 0
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+def test_a_run_has_its_folder_and_overwriting_takes_all_of_it_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command.main([*TINY_RUN, "--tensorboard"]) == 0
+    out = tmp_path / "checkpoints" / "digits-mlp"  # named for data and model
+    losses = [record["validation_loss"] for record in read_history(out)]
+    assert [value for _, value in read_events(out)["loss/validation"]] == pytest.approx(losses)
+    (out / "notes.txt").write_text("mine")
+    assert {path.name for path in out.iterdir()} == {*RunFile, ".lock", "notes.txt"}
+
+    assert command.main([*TINY_RUN, "--epochs", "1", "--overwrite"]) == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / RunFile.TENSORBOARD).exists()
+    assert len(read_history(out)) == 1
 
 
 def test_an_output_that_is_no_folder_is_refused(tmp_path, capsys):
@@ -86,9 +94,10 @@ def test_resuming_nothing_is_refused(tmp_path, capsys):
     assert "config.json" in capsys.readouterr().err
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path, run):
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, run, compiled):
     arguments = [sys.executable, "-m", "digitjax.train", *TINY_RUN, "--out", str(tmp_path / "killed")]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(arguments, **pipes, env={**os.environ, **compiled}) as process:
         for line in process.stderr:  # reading waits for the second epoch
             if "epoch   2/6" in line:
                 process.kill()
@@ -120,7 +129,8 @@ def kill_at_random(rng, out, num_kills, num_epochs):
     assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_kills", [2, 20])
 def test_kills_at_random_moments_change_no_bit(tmp_path, num_kills):
     num_epochs = 5 * num_kills
     kill_at_random(np.random.default_rng(num_kills), tmp_path / "killed", num_kills, num_epochs)
@@ -191,9 +201,3 @@ def test_presets_are_whole_recipes_that_options_change(tmp_path, monkeypatch):
     assert configs == [PRESETS["best"], replace(PRESETS["best"], epochs=3), PRESETS["default"], PRESETS["quick"]]
     with pytest.raises(SystemExit, match="2"):
         command.main(["--preset", "worst"])
-
-
-def test_the_default_folder_is_named_for_data_and_model(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert command.main([*TINY_RUN, "--epochs", "1"]) == 0
-    assert (tmp_path / "checkpoints" / "digits-mlp" / "report.json").exists()
