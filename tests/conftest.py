@@ -11,6 +11,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+# Most of the suite's time would go into making programs fast that run once, so XLA and LLVM leave out what takes them
+# long, here and in the processes that tests start. `.ci/run` says 0, and so runs the programs that users run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import jax
 import jaxtyping
 import numpy as np
@@ -43,14 +47,6 @@ def pytest_configure(config):
         config.add_cleanup(folder.cleanup)
     jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keeps the tests of a file in one worker, since they share its fixtures, and all of the demo's with one demo."""
-    for item in items:
-        is_demo = item.path.parent.name == "demo"
-        item.add_marker(pytest.mark.xdist_group("demo" if is_demo else item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -10,15 +11,17 @@ from digitjax import export
 from digitjax.nn.inference import compute_logits
 from digitjax.runs import weights
 
-FORMATS = {
-    "onnx": (export.export_onnx, export.run_onnx),
-    "stablehlo": (export.export_stablehlo, export.run_stablehlo),
-}
+RUNTIMES = {"onnx": export.run_onnx, "stablehlo": export.run_stablehlo}
+FORMATS = tuple(RUNTIMES)
 
 
-def write_export(name, run, out):
-    assert export.main(["--format", name, "--checkpoint", str(run), "--out", str(out)]) == 0
-    return out
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The weights that ship, written in each format, by its name."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name in FORMATS:
+        assert export.main(["--format", name, "--out", str(folder / f"digitjax.{name}")]) == 0
+    return {name: folder / f"digitjax.{name}" for name in FORMATS}
 
 
 @pytest.fixture
@@ -29,12 +32,10 @@ def canonical(seven, recognizer):
 
 @pytest.mark.parametrize("n", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FORMATS)
-def test_test_digits_are_read_as_here(mnist, recognizer, name, n):
-    trained = recognizer.trained
-    make, run = FORMATS[name]
-    content, images = make(trained), mnist.test.images[:n]
+def test_test_digits_are_read_as_here(mnist, recognizer, exported, name, n):
+    content, run, images = exported[name].read_bytes(), RUNTIMES[name], mnist.test.images[:n]
     outputs = run(content, images)
-    logits = compute_logits(trained.apply, images)
+    logits = compute_logits(recognizer.trained.apply, images)
     assert (outputs[0].argmax(-1) == logits.argmax(-1)).all()
     assert np.abs(outputs[0] - logits).max() <= 1e-4
     # The same probabilities as the recognizer gives at its first look.
@@ -46,13 +47,12 @@ def test_test_digits_are_read_as_here(mnist, recognizer, name, n):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_any_number_of_images(run, name, tmp_path, digits):
-    content = write_export(name, run, tmp_path / "model").read_bytes()
-    trained = weights.load_model(run)
+def test_any_number_of_images(recognizer, exported, name, digits):
+    content = exported[name].read_bytes()
     for n in (1, 2, 7):
-        outputs = FORMATS[name][1](content, digits.test.images[:n])
+        outputs = RUNTIMES[name](content, digits.test.images[:n])
         assert [output.shape for output in outputs] == [(n, 10), (n, 10), (n,)]
-        export.check(trained, outputs, digits.test.images[:n])
+        export.check(recognizer.trained, outputs, digits.test.images[:n])
 
 
 def test_another_model_is_noticed(run, digits):
@@ -66,18 +66,16 @@ def test_another_model_is_noticed(run, digits):
         export.check(trained, [outputs[0] * np.nan, *outputs[1:]], images)
 
 
-def test_the_onnx_model_is_standard_and_holds_what_is_needed(run, tmp_path):
+def test_the_onnx_model_is_standard_and_holds_what_is_needed(recognizer, exported):
     import onnx
 
-    path = write_export("onnx", run, tmp_path / "model.onnx")
-    onnx.checker.check_model(path, full_check=True)
-    exported = onnx.load(path)
-    properties = {entry.key: entry.value for entry in exported.metadata_props}
-    trained = weights.load_model(run)
+    onnx.checker.check_model(exported["onnx"], full_check=True)
+    model, trained = onnx.load(exported["onnx"]), recognizer.trained
+    properties = {entry.key: entry.value for entry in model.metadata_props}
     assert float(properties["threshold"]) == trained.calibration.threshold
     assert float(properties["temperature"]) == trained.calibration.temperature
     assert type(trained.config).from_json(properties["config"]) == trained.config
-    assert {node.domain for node in exported.graph.node} <= {"", "ai.onnx"}
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
 
 
 def test_missing_packages_are_named(run, monkeypatch, capsys, tmp_path):
@@ -94,8 +92,8 @@ def read_examples():
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_readmes_example_needs_nothing_of_ours(python, canonical, name, tmp_path):
-    write_export(name, weights.default_checkpoint(), tmp_path / f"digitjax.{name}")
+def test_the_readmes_example_needs_nothing_of_ours(python, canonical, exported, name, tmp_path):
+    shutil.copy(exported[name], tmp_path)
     np.save(tmp_path / "images.npy", canonical)
     program = f"""
 import os, sys

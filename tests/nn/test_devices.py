@@ -29,7 +29,7 @@ CONFIG = TrainConfig(dataset="digits", learning_rate=1e-4, schedule="constant")
 NUM_STEPS = 3
 
 # Eight devices divide micro-batches of 32, but not those of 25, and batch normalisation would count what fills them up.
-BATCH_SIZES = {"cnn-16-8": 64, "vgg": 50}
+BATCH_SIZES = {"mlp": 64, "vgg": 50}
 SMALL_VGG = VGG(block_features=(8, 16, 16), block_depths=(1, 2, 1))
 
 # Prints what `compute_figures` returns, on as many devices as the environment says.
@@ -59,7 +59,7 @@ def compute_figures():
             losses.append(float(state.metrics.loss))
         figures[f"losses of {name}"] = losses
     figures["rows a device"] = batches.images.addressable_shards[0].data.shape[0]
-    network = create_model(TrainConfig(model="cnn-16-8"))
+    network = create_model(TrainConfig(model="mlp"))
     variables = devices.replicate(init_variables(network, jax.random.key(0)), devices.local_mesh())
     apply = compile_apply(network, variables)
     for n in (1, 5, 150):

@@ -147,13 +147,13 @@ def test_a_learning_rate_that_explodes_is_one_clear_error(tmp_path, capsys):
     assert "no state was saved before it" in error
 
 
-def test_a_full_disk_is_one_clear_error(tmp_path, python):
+def test_a_full_disk_is_one_clear_error(tmp_path, python, compiled):
     code = (
         "import resource, sys; from digitjax.train.__main__ import main\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    result = python("-c", code, *TINY_RUN, "--out", str(tmp_path))
+    result = python("-c", code, *TINY_RUN, "--out", str(tmp_path), **compiled)
     assert result.returncode == 2
     error = result.stderr.decode().splitlines()
     assert "can't be written" in error[-1]
