@@ -76,7 +76,7 @@ def load_tiny(tmp_path, idx_dir=None):
 
 @pytest.fixture(autouse=True)
 def no_idx_dir_variable(request, monkeypatch):
-    if "mnist" not in request.fixturenames:
+    if "mnist_files" not in request.fixturenames:
         monkeypatch.delenv(IDX_DIR_VARIABLE, raising=False)
 
 
@@ -118,7 +118,9 @@ def test_the_variable_names_the_folder(tmp_path, idx_dir, monkeypatch):
     assert len(load_tiny(tmp_path).test.labels) == 15
 
 
-def test_mnist_is_whole(mnist):
+@pytest.mark.slow  # TFDS prepares 70,000 images
+def test_mnist_is_whole_and_auto_takes_it_where_it_is(mnist_files, tmp_path):
+    mnist = load_splits("auto", tmp_path)
     # Counts per class as published by LeCun et al.
     in_test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     in_training_files = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -295,10 +297,6 @@ def test_auto_falls_back_with_one_warning(offline, tmp_path, caplog):
     (record,) = [record for record in warnings if record.name.startswith("digitjax")]
     assert "can it be downloaded" in record.message
     assert "1,797" in record.message
-
-
-def test_auto_takes_mnist_where_it_is(mnist, mnist_folder):
-    assert load_splits("auto", mnist_folder).name == mnist.name == "mnist"
 
 
 def test_auto_doesnt_hide_a_faulty_file(tmp_path, idx_dir):

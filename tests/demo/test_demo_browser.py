@@ -33,10 +33,16 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser, demo):
-    """Opens the demo; at the end no page may have asked another machine for anything, or reported an error."""
-    contexts, foreign, errors = [], [], []
+@pytest.fixture(scope="module")
+def visits():
+    """What the pages asked other machines for, and the errors that they reported."""
+    return [], []
+
+
+@pytest.fixture(scope="module")
+def open_page(browser, demo, visits):
+    """Opens the demo in a browser of its own."""
+    contexts, (foreign, errors) = [], visits
 
     def note(request):
         if urlparse(request.url).hostname not in (None, "127.0.0.1", "localhost"):
@@ -56,8 +62,36 @@ def open_page(browser, demo):
     yield open_one
     for context in contexts:
         context.close()
-    assert not foreign
-    assert not errors
+
+
+@pytest.fixture(autouse=True)
+def quiet_pages(visits):
+    """Fails where a page asked another machine for anything, or reported an error."""
+    yield
+    assert visits == ([], [])
+
+
+@pytest.fixture(scope="module")
+def desktop(open_page):
+    """One page for all tests of what it does: to open another takes longer than most of them."""
+    return open_page()
+
+
+@pytest.fixture
+def page(desktop):
+    """The page with an empty pad."""
+    open_tab(desktop, "Draw")
+    desktop.get_by_role("button", name="Clear").click()
+    expect_text(desktop, "#sketch-answer .comment", "Draw a digit")
+    return desktop
+
+
+def upload(page, file):
+    """Uploads a picture, in place of another."""
+    open_tab(page, "Upload")
+    if page.get_by_label("Remove Image").is_visible():
+        page.get_by_label("Remove Image").click()
+    page.locator("#picture input[type=file]").set_input_files(file)
 
 
 def draw(page, points):
@@ -84,9 +118,7 @@ def open_tab(page, name):
 # ---------------------------------------------------------------- drawing
 
 
-def test_drawing_clearing_and_drawing_again(open_page):
-    page = open_page()
-    expect_text(page, "#sketch-answer .comment", "Draw a digit")
+def test_drawing_clearing_and_drawing_again(page):
     draw(page, THREE)
     expect_text(page, "#sketch-answer .digit", "^3$")
     assert page.locator("#sketch-answer .bar").count() == 10
@@ -97,28 +129,20 @@ def test_drawing_clearing_and_drawing_again(open_page):
     expect_text(page, "#sketch-answer .digit", "^7$")
 
 
-def test_undo_takes_the_last_stroke_back(open_page):
-    page = open_page()
+def test_a_scribble_is_no_digit_and_undo_takes_the_last_stroke_back(page):
     draw(page, SEVEN)
     expect_text(page, "#sketch-answer .digit", "^7$")
     draw(page, SCRIBBLE)
     expect_text(page, "#sketch-answer .comment", "doesn't look like a digit")
+    assert page.get_by_alt_text("as the model sees it").is_visible()
+    assert page.locator("#sketch-answer .bar").count() == 0
     page.get_by_role("button", name="Undo").click()
     expect_text(page, "#sketch-answer .digit", "^7$")
     page.get_by_role("button", name="Undo").click()
     expect_text(page, "#sketch-answer .comment", "Draw a digit")
 
 
-def test_a_scribble_is_no_digit(open_page):
-    page = open_page()
-    draw(page, SCRIBBLE)
-    expect_text(page, "#sketch-answer .comment", "doesn't look like a digit")
-    assert page.get_by_alt_text("as the model sees it").is_visible()
-    assert page.locator("#sketch-answer .bar").count() == 0
-
-
-def test_a_sketch_and_the_same_picture_uploaded_are_read_alike(open_page, demo, tmp_path):
-    page = open_page()
+def test_a_sketch_and_the_same_picture_uploaded_are_read_alike(page, demo, tmp_path):
     with page.expect_response(lambda response: urlparse(response.url).path.endswith("/upload")) as uploading:
         draw(page, THREE)
     (path,) = uploading.value.json()
@@ -126,51 +150,47 @@ def test_a_sketch_and_the_same_picture_uploaded_are_read_alike(open_page, demo, 
     sketch.write_bytes(page.request.get(f"{demo}/gradio_api/file={path}").body())
     expect_text(page, "#sketch-answer .digit", "^3$")
     drawn = [bar.get_attribute("title") for bar in page.locator("#sketch-answer .bar").all()]
-    open_tab(page, "Upload")
-    page.locator("#picture input[type=file]").set_input_files(sketch)
+    upload(page, sketch)
+    page.get_by_role("radio", name="one digit").click()
     expect_text(page, "#upload-answer .digit", "^3$")
     uploaded = [bar.get_attribute("title") for bar in page.locator("#upload-answer .bar").all()]
     assert len(drawn) == 10
     assert drawn == uploaded  # all the digits that a float32 has
 
 
-def test_drawing_with_a_finger_on_a_phone(open_page):
-    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    box = page.locator("#pad canvas").bounding_box()
-    session = page.context.new_cdp_session(page)
-    places = [{"x": box["x"] + x * box["width"] / 100, "y": box["y"] + y * box["height"] / 100} for x, y in THREE]
-    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
-    for place in places[1:]:
-        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    expect_text(page, "#sketch-answer .digit", "^3$")
-    assert page.evaluate("window.scrollY") == 0  # the page stayed where it was
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_all_that_can_be_used_has_a_name_and_can_be_reached_by_keyboard(page):
+    for button in page.get_by_role("button").all():
+        assert button.evaluate("b => (b.getAttribute('aria-label') || b.title || b.innerText).trim()")
+    assert page.get_by_role("img", name="Sketchpad").is_visible()
+    draw(page, SEVEN)
+    expect_text(page, "#sketch-answer .digit", "^7$")
+    page.get_by_role("button", name="Clear").focus()
+    page.keyboard.press("Enter")
+    expect_text(page, "#sketch-answer .comment", "Draw a digit")
 
 
 # ---------------------------------------------------------------- uploading
 
 
-def test_a_file_is_read_as_a_digit_or_as_a_number(open_page):
-    page = open_page()
-    open_tab(page, "Upload")
-    page.locator("#picture input[type=file]").set_input_files(EXAMPLES / "squared_paper.jpg")
+def test_a_file_is_read_as_a_digit_or_as_a_number(page):
+    upload(page, EXAMPLES / "squared_paper.jpg")
+    page.get_by_role("radio", name="one digit").click()
     expect_text(page, "#upload-answer .digit", "^7$")
-    page.get_by_label("a number").click()
+    page.get_by_role("radio", name="a number").click()
     expect_text(page, "#number .text", "^7$")
-    page.get_by_label("Remove Image").click()
-    page.locator("#picture input[type=file]").set_input_files(EXAMPLES / "number.jpg")
+    upload(page, EXAMPLES / "number.jpg")
     expect_text(page, "#number .text", "^314159$")
     boxes = [box.bounding_box() for box in page.locator("#number rect").all()]
     assert len(boxes) == 6
     assert [box["x"] for box in boxes] == sorted(box["x"] for box in boxes)
 
 
-def test_a_broken_file_gets_the_librarys_message(open_page, tmp_path):
+def test_a_broken_file_gets_the_librarys_message(page, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes((EXAMPLES / "number.jpg").read_bytes()[:300])
-    page = open_page()
-    open_tab(page, "Upload")
+    upload(page, EXAMPLES / "letter.jpg")
+    page.get_by_role("radio", name="one digit").click()
+    page.get_by_label("Remove Image").click()
     data = broken.read_bytes().hex()
     # As if it were dropped from a file manager.
     transfer = page.evaluate_handle(
@@ -186,17 +206,17 @@ def test_a_broken_file_gets_the_librarys_message(open_page, tmp_path):
     expect_text(page, "#upload-answer .comment", "This file can't be decoded")
 
 
-def test_an_example_is_read_when_clicked(open_page):
-    page = open_page()
+def test_an_example_is_read_when_clicked(page):
     open_tab(page, "Upload")
+    page.get_by_role("button", name="A letter").click()
+    expect_text(page, "#upload-answer .comment", "doesn't look like a digit")
     page.get_by_role("button", name="A number").click()
     expect_text(page, "#number .text", "^314159$")
 
 
-def test_many_files_make_a_table_and_its_csv(open_page, tmp_path):
+def test_many_files_make_a_table_and_its_csv(page, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    page = open_page()
     open_tab(page, "Many")
     page.locator("#files input[type=file]").set_input_files(
         [EXAMPLES / "squared_paper.jpg", EXAMPLES / "letter.jpg", broken]
@@ -216,8 +236,7 @@ def test_many_files_make_a_table_and_its_csv(open_page, tmp_path):
 # ---------------------------------------------------------------- how it looks
 
 
-def test_the_models_own_report_is_shown(open_page):
-    page = open_page()
+def test_the_models_own_report_is_shown(page):
     open_tab(page, "About")
     page.get_by_text("test images of MNIST rightly").wait_for()
     for alt in ("Confusion matrix", "Training history"):
@@ -226,24 +245,20 @@ def test_the_models_own_report_is_shown(open_page):
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
 
 
-@pytest.mark.parametrize("name", ["Draw", "Upload", "Many", "About"])
-def test_every_tab_fits_a_phone(open_page, name):
-    page = open_page(viewport={"width": 360, "height": 740})
-    open_tab(page, name)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_all_that_can_be_used_has_a_name_and_can_be_reached_by_keyboard(open_page):
-    page = open_page()
-    for button in page.get_by_role("button").all():
-        assert button.evaluate("b => (b.getAttribute('aria-label') || b.title || b.innerText).trim()")
-    assert page.get_by_role("img", name="Sketchpad").is_visible()
-    clear = page.get_by_role("button", name="Clear")
-    draw(page, SEVEN)
-    expect_text(page, "#sketch-answer .digit", "^7$")
-    clear.focus()
-    page.keyboard.press("Enter")
-    expect_text(page, "#sketch-answer .comment", "Draw a digit")
+def test_a_phone_draws_with_a_finger_and_shows_every_tab_whole(open_page):
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    box = page.locator("#pad canvas").bounding_box()
+    session = page.context.new_cdp_session(page)
+    places = [{"x": box["x"] + x * box["width"] / 100, "y": box["y"] + y * box["height"] / 100} for x, y in THREE]
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
+    for place in places[1:]:
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect_text(page, "#sketch-answer .digit", "^3$")
+    assert page.evaluate("window.scrollY") == 0  # the page stayed where it was
+    for name in ("Draw", "Upload", "Many", "About"):
+        open_tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

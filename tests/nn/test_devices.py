@@ -28,7 +28,7 @@ from digitjax.train.step import train_step
 CONFIG = TrainConfig(dataset="digits", learning_rate=1e-4, schedule="constant")
 NUM_STEPS = 3
 
-# Eight devices divide micro-batches of 32, but not those of 25, and batch normalisation would count what fills them up.
+# Four devices divide micro-batches of 32, but not those of 25, and batch normalisation would count what fills them up.
 BATCH_SIZES = {"mlp": 64, "vgg": 50}
 SMALL_VGG = VGG(block_features=(8, 16, 16), block_depths=(1, 2, 1))
 
@@ -68,8 +68,8 @@ def compute_figures():
 
 
 @pytest.fixture(scope="module")
-def one_and_eight():
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": "tests/nn"}
+def one_and_four():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": "tests/nn"}
     output = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, env=environment).stdout
     with pytest.MonkeyPatch.context() as patch:  # `compute_figures` sets these itself
         for module in (state_module, step_module):
@@ -77,20 +77,20 @@ def one_and_eight():
         return compute_figures(), json.loads(output)
 
 
-def test_eight_devices_train_as_one_does(one_and_eight):
-    one, eight = one_and_eight
-    assert (one["devices"], eight["devices"]) == (1, 8)
+def test_four_devices_train_as_one_does(one_and_four):
+    one, four = one_and_four
+    assert (one["devices"], four["devices"]) == (1, 4)
     for name in BATCH_SIZES:
-        np.testing.assert_allclose(eight[f"losses of {name}"], one[f"losses of {name}"], rtol=1e-4)
-    # Each holds an eighth of the images, the last one's filled up.
-    assert eight["rows a device"] == -(-one["rows a device"] // 8)
+        np.testing.assert_allclose(four[f"losses of {name}"], one[f"losses of {name}"], rtol=1e-4)
+    # Each holds a quarter of the images, the last one's filled up.
+    assert four["rows a device"] == -(-one["rows a device"] // 4)
 
 
-def test_eight_devices_predict_as_one_does(one_and_eight):
-    one, eight = one_and_eight
+def test_four_devices_predict_as_one_does(one_and_four):
+    one, four = one_and_four
     for n in (1, 5, 150):
-        assert len(eight[f"logits {n}"]) == n
-        np.testing.assert_allclose(eight[f"logits {n}"], one[f"logits {n}"], atol=1e-5)
+        assert len(four[f"logits {n}"]) == n
+        np.testing.assert_allclose(four[f"logits {n}"], one[f"logits {n}"], atol=1e-5)
 
 
 # ---------------------------------------------------------------- processes

@@ -133,11 +133,11 @@ def test_without_averaging_the_last_weights_are_kept(digits, tmp_path):
     assert_same_trees(result.variables["params"], state.params)
 
 
-# Those that are slow are the default network with other numbers.
-OTHER_CNNS = [pytest.param(name, marks=pytest.mark.slow) for name in ("cnn-16-8", "cnn-32-64-64")]
+# Two are the default network with other numbers; of the third, dropout is in the steps that `test_step.py` takes, too.
+OTHER_CNNS = [pytest.param(name, marks=pytest.mark.slow) for name in ("cnn-16-8", "cnn-32-64-64", "cnn-dropout")]
 
 
-@pytest.mark.parametrize("model", ["default", "cnn-dropout", *OTHER_CNNS])
+@pytest.mark.parametrize("model", ["default", *OTHER_CNNS])
 def test_every_network_trains(digits, tmp_path, model):
     splits = digits._replace(train=digits.train.take(np.arange(256)))
     result = fit(
@@ -164,11 +164,9 @@ def test_a_run_whose_loss_is_lost_stops_and_keeps_the_last_good_state(digits, tm
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
-@pytest.mark.parametrize(
-    ("n", "epochs", "least"), [(4_000, 2, 0.93), pytest.param(10_000, 3, 0.97, marks=pytest.mark.slow)]
-)
-def test_mnist_is_learned(mnist, tmp_path, n, epochs, least):
-    """A guard against slow rot: a part of MNIST, some epochs of the default network."""
-    part = mnist._replace(train=mnist.train.take(np.arange(n)))
-    result = fit(TrainConfig(dataset="mnist", epochs=epochs), part, tmp_path)
-    assert result.history[-1]["validation_accuracy"] > least
+@pytest.mark.slow
+def test_mnist_is_learned(mnist, tmp_path):
+    """A guard against slow rot: a fifth of MNIST, three epochs of the default network."""
+    part = mnist._replace(train=mnist.train.take(np.arange(10_000)))
+    result = fit(TrainConfig(dataset="mnist", epochs=3), part, tmp_path)
+    assert result.history[-1]["validation_accuracy"] > 0.97
