@@ -164,10 +164,10 @@ def test_scores_say_whether_there_is_a_digit():
     np.testing.assert_array_equal(is_digit_scores(logits, TrainConfig(negative_share=0)), [1, 1, 1])
 
 
-def test_saliency_adds_up_to_the_whole_difference(digits):
-    trained = weights.load_model(weights.default_checkpoint())
-    for image, label in zip(digits.test.images[:2], digits.test.labels[:2], strict=True):
-        saliency = integrated_gradients(trained.network, trained.variables, image, label, num_steps=512)
+def test_saliency_adds_up_to_the_whole_difference(digits, run):
+    trained = weights.load_model(run)
+    for image, label in zip(digits.test.images[:5], digits.test.labels[:5], strict=True):
+        saliency = integrated_gradients(trained.network, trained.variables, image, label, num_steps=2048)
         both = compute_logits(trained.apply, np.stack([image, np.zeros_like(image)]))
         log_probs = np.log(probs_from_logits(both, "softmax"))[:, label]
         assert float(saliency.sum()) == pytest.approx(log_probs[0] - log_probs[1], rel=0.05)

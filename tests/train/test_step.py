@@ -105,16 +105,14 @@ def test_micro_batches_divide_the_batch(batch_size, micro_batches):
 SMALL_VGG = VGG(block_features=(8, 16, 16), block_depths=(1, 2, 1))
 
 
-@pytest.mark.parametrize(
-    ("model", "change"), [("cnn-16-8", "larger micro-batches"), ("cnn-16-8", "no CPU"), ("vgg", "no CPU")]
-)
+@pytest.mark.parametrize(("model", "change"), [("cnn-16-8", "larger micro-batches"), ("vgg", "no CPU")])
 def test_however_computed_a_step_is_the_same(digits, monkeypatch, model, change):
-    order = draw_order(0, 0, n=len(digits.train.labels), steps=5, batch_size=64)
+    order = draw_order(0, 0, n=320, steps=5, batch_size=64)
     config = replace(CONFIG, model=model, learning_rate=1e-3, schedule="constant", seed=7)  # no other test's
     if model == "vgg":
         for module in (state_module, step_module):
             monkeypatch.setattr(module, "create_model", lambda _: SMALL_VGG)
-    batches = on_device(digits.train, order)
+    batches = on_device(digits.train.take(np.arange(320)), order)
     states, first_states, programs = [], [], set()
     for changed in (False, True):
         if changed and change == "no CPU":
