@@ -152,12 +152,19 @@ def python():
 
 @contextlib.contextmanager
 def start_demo(*arguments: str, python: str = sys.executable) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Runs an app of Gradio's in a process of its own, and gives its address and the process once it listens."""
+    """Runs an app of Gradio's in a process of its own, and gives its address and the process once it listens.
+
+    What it keeps in its temporary folder goes with it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [python, "-u", *arguments, "--port", str(port)]  # unbuffered: the line must come when it is printed
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with (
+        tempfile.TemporaryDirectory(prefix="digitjax-demo-") as temporary,
+        subprocess.Popen(command, **pipes, env={**os.environ, "TMPDIR": temporary}) as process,
+    ):
         printed = []
         for line in process.stdout:  # it ends where the process does
             printed.append(line)

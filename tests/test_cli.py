@@ -1,5 +1,4 @@
-import importlib
-import importlib.util
+import runpy
 import subprocess
 import sys
 
@@ -15,19 +14,21 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help(command, python):
-    result = python("-m", f"digitjax.{command}", "--help")
-    assert result.returncode == 0
-    assert f"python -m digitjax.{command}" in result.stdout.decode()
+def run_command(command, *arguments):
+    """Runs `python -m digitjax.COMMAND` in this process; returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["", *arguments])
+        with pytest.raises(SystemExit) as exit_info:
+            runpy.run_module(f"digitjax.{command}", run_name="__main__", alter_sys=True)
+    return exit_info.value.code
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import of package:RuntimeWarning")  # another test's
 @pytest.mark.parametrize("command", COMMANDS)
-def test_unknown_options_are_wrong_use(command, capsys):
-    is_package = importlib.util.find_spec(f"digitjax.{command}").submodule_search_locations
-    module = importlib.import_module(f"digitjax.{command}" + (".__main__" if is_package else ""))
-    with pytest.raises(SystemExit, match="2"):
-        module.main([*COMMANDS[command], "--no-such-option"])
+def test_help_and_unknown_options(command, capsys):
+    assert run_command(command, "--help") == 0
+    assert f"python -m digitjax.{command}" in capsys.readouterr().out
+    assert run_command(command, *COMMANDS[command], "--no-such-option") == 2
     assert "no-such-option" in capsys.readouterr().err
 
 

@@ -156,7 +156,8 @@ def test_the_readmes_client_works(demo, tmp_path):
     for name, example in (("photo.jpg", "blackboard.jpg"), ("sheet.jpg", "number.jpg")):
         (tmp_path / name).write_bytes((EXAMPLES / example).read_bytes())
     command = [sys.executable, "-c", block.replace('"user/digitjax"', repr(demo))]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # where the client puts what it gets
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert re.search(r"^5 0\.\d+$", result.stdout, re.MULTILINE), result.stderr
     assert result.stdout.splitlines()[-1] == "314159"
 
@@ -309,17 +310,20 @@ def test_the_staged_space_runs_with_nothing_but_its_requirements(space, tmp_path
 # ---------------------------------------------------------------- the command
 
 
-def test_a_wrong_checkpoint_is_one_line(python, tmp_path):
-    result = python(str(DEMO / "app.py"), "--checkpoint", str(tmp_path))
+RUN_APP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import app
+import gradio.analytics
+print(gradio.analytics.analytics_enabled())
+sys.exit(app.main(["--checkpoint", sys.argv[2]]))
+"""
+
+
+def test_analytics_are_off_and_a_wrong_checkpoint_is_one_line(python, tmp_path):
+    assert "GRADIO_ANALYTICS_ENABLED" not in os.environ
+    result = python("-c", RUN_APP, str(DEMO), str(tmp_path))
     assert result.returncode == 2
+    assert result.stdout.decode().strip() == "False"
     assert result.stderr.decode().count("\n") == 1
     assert str(tmp_path) in result.stderr.decode()
-
-
-def test_analytics_are_off():
-    assert "GRADIO_ANALYTICS_ENABLED" not in os.environ
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import app, gradio.analytics as a; print(a.analytics_enabled())"
-    )
-    result = subprocess.run([sys.executable, "-c", code, str(DEMO)], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"

@@ -167,6 +167,7 @@ def test_a_thousand_files_at_once_are_taken_or_refused(demo, count):
 # ---------------------------------------------------------------- the end
 
 
+@pytest.mark.slow  # it has a demo of its own
 def test_sigterm_ends_it_after_the_answers_that_are_due(seven):
     large = np.full((3000, 4000), 255, np.uint8)  # takes a fifth of a second to read, so that most are still waiting
     large[1000:2200, 1500:2500] = np.kron(seven, np.ones((10, 10), np.uint8))

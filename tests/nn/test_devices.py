@@ -80,6 +80,7 @@ def one_and_four():
         return compute_figures(), json.loads(output)
 
 
+@pytest.mark.slow  # four devices compile for ten seconds, one for as long again
 def test_four_devices_train_as_one_does(one_and_four):
     one, four = one_and_four
     assert (one["devices"], four["devices"]) == (1, 4)
@@ -89,6 +90,7 @@ def test_four_devices_train_as_one_does(one_and_four):
     assert four["rows a device"] == -(-one["rows a device"] // 4)
 
 
+@pytest.mark.slow
 def test_four_devices_predict_as_one_does(one_and_four):
     one, four = one_and_four
     for n in (1, 5, 150):

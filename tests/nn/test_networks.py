@@ -41,6 +41,12 @@ PUBLISHED = {
     "vgg": 446_634,
 }  # fmt: skip
 
+# Those that are slow to ask are another's class with other numbers.
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("cnn-16-8", "cnn-32-64-64") else [])
+    for name in get_args(ModelName)
+]
+
 
 def create(name):
     network = create_model(TrainConfig(model=name))
@@ -53,7 +59,7 @@ def test_parameter_counts(name):
     assert count_params(variables["params"]) == PARAMETERS[name] == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", get_args(ModelName))
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_are_the_same_for_both_kinds_of_pixels(name):
     network, variables = create(name)
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
@@ -83,7 +89,7 @@ def test_dropout_only_acts_while_training():
     np.testing.assert_array_equal(evaluated, network.apply(variables, images, train=False))
 
 
-@pytest.mark.parametrize("name", ["default", "cnn-16-8", "cnn-32-64-64"])
+@pytest.mark.parametrize("name", ["default", "cnn-16-8", pytest.param("cnn-32-64-64", marks=pytest.mark.slow)])
 def test_pooling_first_changes_neither_logits_nor_gradients(name):
     """Beside the usual order, with Flax's operations: convolution and bias, ReLU, pooling of all that is whole."""
     network, variables = create(name)
