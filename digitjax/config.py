@@ -86,6 +86,9 @@ class Limits:
 
 
 _Share = Annotated[float, Limits(at_least=0, at_most=1)]
+_DrawnShare = Annotated[float, Limits(at_least=0, at_most=0.2)]
+_Fraction = Annotated[float, Limits(at_least=0, below=1)]
+_Pixels = Annotated[float, Limits(at_least=0, at_most=14)]
 _Count = Annotated[int, Limits(at_least=0)]
 
 
@@ -113,13 +116,13 @@ class AugmentConfig(_Checked):
 
     rotation_degrees: Annotated[float, Limits(at_least=0, at_most=180)] = 12.0
     """Turn about the centre."""
-    scale: Annotated[float, Limits(at_least=0, below=1)] = 0.12
+    scale: _Fraction = 0.12
     """Relative change of size: 0.1 draws factors from 0.9 to 1.1."""
     shear: Annotated[float, Limits(at_least=0, at_most=2)] = 0.2
     """Horizontal slant: pixels sideways per pixel of height."""
-    shift_pixels: Annotated[float, Limits(at_least=0, at_most=14)] = 2.0
+    shift_pixels: _Pixels = 2.0
     """Shift in x and in y, in pixels of the 28x28 image."""
-    elastic_pixels: Annotated[float, Limits(at_least=0, at_most=14)] = 0.0
+    elastic_pixels: _Pixels = 0.0
     """Smooth bends: displacement in x and in y at the nodes of a coarse grid, in pixels."""
     stroke_pixels: _Share = 0.0
     """How much thicker or thinner strokes get all round, in pixels."""
@@ -129,9 +132,6 @@ class AugmentConfig(_Checked):
     def scaled(self, factor: float) -> "AugmentConfig":
         """Returns all limits, and the share, times a factor."""
         return AugmentConfig(**{name: factor * limit for name, limit in dataclasses.asdict(self).items()})
-
-
-_Smoothing = Annotated[float, Limits(at_least=0, below=1)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,20 +163,20 @@ class TrainConfig(_Checked):
     """How the learning rate moves: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
     weight_decay: Annotated[float, Limits(at_least=0)] = 0.02
     """Decoupled weight decay, on kernels alone; with muon, on those of convolutions."""
-    label_smoothing: _Smoothing = 0.02
+    label_smoothing: _Fraction = 0.02
     """Share of the target that is spread over all classes."""
-    average_decay: _Smoothing = 0.998
+    average_decay: _Fraction = 0.998
     """Decay per step of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
-    dropout_rate: _Smoothing = 0.25
+    dropout_rate: _Fraction = 0.25
     """Share of activations dropped while training; of the models with dropout, vgg and cnn-dropout, alone."""
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
     negative_share: Annotated[float, Limits(at_least=0, at_most=0.5)] = 0.08
     """Share of the training images that are drawn to hold no digit; 0: the model takes everything for a digit. This
     and the next two are 0 where the classes aren't the ten digits."""
-    one_seven_share: Annotated[float, Limits(at_least=0, at_most=0.2)] = 0.02
+    one_seven_share: _DrawnShare = 0.02
     """Share of the training images that are drawn 1s with an upstroke and 7s; MNIST has few such 1s."""
-    redrawn_share: Annotated[float, Limits(at_least=0, at_most=0.2)] = 0.06
+    redrawn_share: _DrawnShare = 0.06
     """Share of the training images that are digits drawn anew, with the edges of the images that hold none."""
     early_stopping_epochs: _Count = 0
     """Stop after this many epochs without a better validation loss, and keep the best epoch; 0: never stop early."""

@@ -1,6 +1,8 @@
-"""Data sets -> arrays: uint8 images of 28x28 and int32 labels, in the splits train, validation and test.
+"""Loads data sets: uint8 images of 28x28 with int32 labels, split into train, validation and test.
 
-`splits.py` loads any of them, by a TFDS builder: `published.py` has MNIST and its relatives, `folder.py` pictures of
-one's own, `builders.py` what these share, `idx.py` the format of MNIST's files. `arrays.py` is what comes out, and
-loads nothing heavy. `python -m digitjax.data` shows a data set.
+In: TFDS's folder, IDX files, folders of pictures, the network. Out: `Splits` of NumPy arrays.
+
+`splits.py` loads any of them through a TFDS builder: `published.py` has MNIST and its relatives, `folder.py` your own
+pictures, `builders.py` what these share, `idx.py` the format of MNIST's files. `arrays.py` defines what comes out, and
+imports nothing heavy. `python -m digitjax.data` shows a data set.
 """

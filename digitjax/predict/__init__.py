@@ -5,8 +5,8 @@
     prediction.digit, prediction.confidence
     Recognizer.load().read("sheet.jpg").text      # all digits, one line a row
 
-`results.py` is what comes out, `recognizer.py` the way there, `rows.py` how a row of digits is taken apart, `show.py` a
-plot of it, and `process.py` sets up the process that reads. `python -m digitjax.predict` is the command.
+`results.py` defines what comes out and `recognizer.py` how; `rows.py` takes a row of digits apart, `show.py` draws
+predictions, and `process.py` sets up the process. `python -m digitjax.predict` is the command.
 """
 
 from digitjax.pictures.gray import ImageError

@@ -1,5 +1,7 @@
-"""What is told of a run once it is measured: figures, plots, and one page with all of it.
+"""Measures predictions, and shows the result.
 
-`measures.py` compares predictions with the truth, `plots.py` draws, `page.py` writes `report.html`, which
-`python -m digitjax.report` does at any time.
+In: predictions with their true labels, or a run's folder. Out: a `Report`, plots, one page.
+
+`measures.py` compares predictions with the truth, `plots.py` draws, and `page.py` puts all of a run into `report.html`,
+as `python -m digitjax.report` does at any time.
 """

@@ -1,6 +1,6 @@
-"""What a run leaves in its folder, and how it is read again.
+"""A run's folder: everything that training leaves there, and how it is read again.
 
-`files.py` has all names. `weights.py` keeps config, weights and calibration, `states.py` the states that a stopped run
-goes on from (Orbax), `history.py` a line of figures an epoch; `hashes.py` finds damage, `folder.py` locks and deletes.
-`progress.py` shows people how a run goes.
+`files.py` names all of it. `weights.py` keeps config, weights and calibration; `states.py` the states from which a
+stopped run goes on (Orbax); `history.py` one line of figures per epoch. `hashes.py` finds damage, `folder.py` locks and
+deletes, and `progress.py` shows how a run goes.
 """

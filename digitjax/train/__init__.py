@@ -1,6 +1,7 @@
-"""Training: a config and a data set in, averaged weights, their history and their states out.
+"""Training: a config and a data set in; averaged weights, their history and their states out.
 
-The way, file by file: `batches.py` (images -> an epoch's order -> augmented batches), `loss.py`, `state.py` (the state
-and its optimiser), `step.py` (one step), `loop.py` (`fit`: epochs, validation, checkpoints), `calibrate.py`
-(temperature and threshold). `python -m digitjax.train` does all of it and evaluates the result.
+In the order of their use: `batches.py` (images, an epoch's order, augmented batches), `loss.py`, `state.py` (the state
+and its optimizer), `step.py` (one step), `rules.py` (learning rate, early stopping), `loop.py` (`fit`: epochs,
+validation, checkpoints), and `calibrate.py` (temperature and threshold). `python -m digitjax.train` also evaluates the
+result.
 """

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from digitjax.config import DigitjaxError, TrainConfig
@@ -26,7 +25,8 @@ from digitjax.runs.progress import Progress
 from digitjax.runs.states import RunCheckpoints
 from digitjax.train.batches import count_steps, order_epoch, place_images
 from digitjax.train.loss import compute_loss
-from digitjax.train.state import Metrics, TrainState, create_schedule, create_state, zero_metrics
+from digitjax.train.rules import create_schedule, scale_on_plateau, should_stop_early
+from digitjax.train.state import Metrics, TrainState, create_state, zero_metrics
 from digitjax.train.step import train_step
 
 
@@ -73,16 +73,16 @@ def fit(
     ):
         state, history = _begin(config, num_steps, checkpoints)
         step = progress.start(int(state.step))
-        while step < num_steps and not _should_stop_early(config, history):
-            epoch, begin, first_step = step // steps_per_epoch, time.perf_counter(), step
-            data, limits = order_epoch(train, config, epoch)
-            rate_scale = scale_on_plateau([record["validation_loss"] for record in history], config.plateau_epochs)
+        while step < num_steps and not should_stop_early(_losses(history), config.early_stopping_epochs):
+            begin, first_step, last_step = time.perf_counter(), step, (step // steps_per_epoch + 1) * steps_per_epoch
+            data, limits = order_epoch(train, config, step // steps_per_epoch)
+            rate_scale = scale_on_plateau(_losses(history), config.plateau_epochs)
             take_step = partial(train_step, config=dataclasses.replace(config, augment=limits), num_steps=num_steps)
-            while step < (epoch + 1) * steps_per_epoch and not _is_stopping(stop, step):
+            while step < last_step and not _is_stopping(stop, step):
                 state = take_step(state, data, rate_scale)
                 step += 1
                 progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
-            if step < (epoch + 1) * steps_per_epoch:
+            if step < last_step:
                 _require_finite(state.metrics.loss, state.metrics, checkpoints)
                 checkpoints.save(step, state, history)
                 return Fit(state.average, history, interrupted=True)
@@ -90,8 +90,9 @@ def fit(
             metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
             seconds = time.perf_counter() - begin
             loss, accuracy = _validate(config, state.average, splits.validation)
+            _require_finite(float(metrics.loss) + loss, metrics, checkpoints)
             record = {
-                "epoch": epoch + 1,
+                "epoch": step // steps_per_epoch,
                 "step": step,
                 "loss": float(metrics.loss) / steps_per_epoch,
                 "accuracy": float(metrics.num_correct / metrics.num_examples),
@@ -101,7 +102,6 @@ def fit(
                 "seconds": round(seconds, 3),
                 "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
             }
-            _require_finite(record["loss"] + loss, metrics, checkpoints)
             history.append(record)
             state = state._replace(metrics=devices.replicate(zero_metrics(), devices.global_mesh()))
             checkpoints.save(step, state, history, validation_loss=loss)
@@ -111,7 +111,7 @@ def fit(
             if step < num_steps and _is_stopping(stop):
                 return Fit(state.average, history, interrupted=True)
         if config.early_stopping_epochs:
-            best = min(history, key=lambda record: record["validation_loss"])
+            best = history[int(np.argmin(_losses(history)))]
             state, _ = checkpoints.restore(state, best["step"])
         return Fit(state.average, history, interrupted=False)
 
@@ -124,15 +124,8 @@ def _begin(config: TrainConfig, num_steps: int, checkpoints: RunCheckpoints) -> 
     return devices.replicate(state, devices.global_mesh()), history
 
 
-def scale_on_plateau(validation_losses: Sequence[float], patience: int) -> float:
-    """Returns what the learning rate is multiplied by: half of it after each plateau of so many epochs; 0: never."""
-    if not patience:
-        return 1.0
-    plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=patience)
-    state = plateau.init(None)
-    for loss in validation_losses:
-        _, state = plateau.update(None, state, value=loss)
-    return float(state.scale)
+def _losses(history: Sequence[Record]) -> list[float]:
+    return [record["validation_loss"] for record in history]
 
 
 def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoints: RunCheckpoints) -> None:
@@ -163,13 +156,6 @@ def _validate(config: TrainConfig, variables: Variables, validation: Dataset) ->
     accuracy = np.mean(logits.argmax(-1) == validation.labels)
     loss, accuracy = devices.agree(np.array([losses.mean(), accuracy], np.float64)).tolist()
     return loss, accuracy
-
-
-def _should_stop_early(config: TrainConfig, history: list[Record]) -> bool:
-    if not config.early_stopping_epochs or not history:
-        return False
-    losses = [record["validation_loss"] for record in history]
-    return len(losses) - 1 - int(np.argmin(losses)) >= config.early_stopping_epochs
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int32, Key
 
 from digitjax.config import TrainConfig
 from digitjax.nn.networks import Variables, create_model, init_variables
+from digitjax.train.rules import create_schedule
 
 
 class Metrics(NamedTuple):
@@ -63,17 +64,6 @@ def create_state(config: TrainConfig, num_steps: int) -> TrainState:
         opt_state=create_optimizer(config, num_steps).init(params),
         metrics=zero_metrics(),
     )
-
-
-def create_schedule(config: TrainConfig, num_steps: int) -> optax.Schedule:
-    """Returns the learning rate as a function of the step."""
-    match config.schedule:
-        case "constant":
-            return optax.constant_schedule(config.learning_rate)
-        case "cosine":
-            return optax.cosine_decay_schedule(config.learning_rate, num_steps)
-        case "onecycle":  # Smith and Topin 2018, https://arxiv.org/abs/1708.07120
-            return optax.cosine_onecycle_schedule(num_steps, config.learning_rate, pct_start=0.25)
 
 
 def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTransformation:
