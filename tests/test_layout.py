@@ -1,0 +1,46 @@
+"""The README shows how the code is laid out: it must be so."""
+
+import re
+
+import pytest
+from conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "digitjax"
+
+
+def read_tree():
+    """Returns the files that the README's tree names in each room; those of "" stand at the top of the package."""
+    (tree,) = re.findall(r"```\n(digitjax/\n.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    rooms, room = {"": set()}, ""
+    for line in tree.splitlines()[1:]:
+        if not line.startswith(" "):  # what stands beside the package
+            break
+        if match := re.match(r"  (\w+)/ ", line):
+            room = match[1]
+            rooms[room] = set()
+        else:
+            rooms[room if line.startswith("    ") else ""].update(re.findall(r"(\w+\.py)\b", line))
+    return rooms
+
+
+def list_modules(folder):
+    return {path.name for path in folder.glob("*.py")} - {"__init__.py", "__main__.py"}
+
+
+def test_the_readmes_tree_is_true():
+    rooms = read_tree()
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms.keys() == {"", *folders}
+    for room, names in rooms.items():
+        assert names == list_modules(PACKAGE / room), room
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/")), ids=lambda path: path.name)
+def test_tests_mirror_the_rooms(path):
+    if (path / "__init__.py").exists():
+        assert list((REPOSITORY / "tests" / path.name).glob("test_*.py"))
+
+
+def test_files_are_short_enough_to_read():
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert max(lengths.values()) <= 350, max(lengths, key=lengths.get)
