@@ -23,9 +23,7 @@ from digitjax.data.arrays import Dataset
 from digitjax.drawing.negatives import draw_negatives
 from digitjax.nn import looks
 from digitjax.nn.inference import TrainedModel
-from digitjax.pictures.gray import ImageError
-from digitjax.pictures.preprocess import preprocess_image
-from digitjax.predict import Recognizer
+from digitjax.predict import ImageError, Recognizer, predict_each
 from digitjax.report.measures import Evaluation, Rejection, make_report
 from digitjax.runs.files import RunFile
 
@@ -80,19 +78,17 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
       DigitjaxError: The table can't be read or has a wrong label, or no picture can be read.
     """
     names = recognizer.class_names
-    rows, pictures, labels, unread = read_labels(labels_csv, names), [], [], []
-    for file, label in rows:
-        try:
-            pictures.append(preprocess_image(labels_csv.parent / file))
-            labels.append(label)
-        except ImageError as error:
-            unread.append(f"{file}: {error}")
-    if not pictures:
+    rows = read_labels(labels_csv, names)
+    results = predict_each(recognizer, [labels_csv.parent / file for file, _ in rows])
+    unread = [
+        f"{file}: {result}" for (file, _), result in zip(rows, results, strict=True) if isinstance(result, ImageError)
+    ]
+    if len(unread) == len(rows):
         raise DigitjaxError(f"{labels_csv}: none of its {len(rows)} pictures can be read; the first: {unread[0]}")
-    predictions = recognizer.predict_preprocessed(pictures)
-    dataset = Dataset(
-        np.stack([prediction.canonical for prediction in predictions])[..., None], np.array(labels, np.int32)
-    )
+    predictions = [result for result in results if not isinstance(result, ImageError)]
+    labels = [label for (_, label), result in zip(rows, results, strict=True) if not isinstance(result, ImageError)]
+    images = np.stack([prediction.canonical for prediction in predictions])[..., None]
+    dataset = Dataset(images, np.array(labels, np.int32))
     config = recognizer.trained.config
     preds = np.array([config.no_digit if p.label is None else names.index(p.label) for p in predictions])
     probs = np.stack([prediction.probabilities for prediction in predictions])

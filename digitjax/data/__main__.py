@@ -13,9 +13,6 @@ from digitjax import cli
 from digitjax.config import require_dataset
 from digitjax.data.splits import load_splits
 
-# Training images that the picture shows of each class.
-NUM_SAMPLES = 10
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataArguments(cli.SourceArguments):
@@ -40,10 +37,7 @@ def show_data(args: DataArguments) -> int:
     for i, class_name in enumerate(splits.class_names):
         print(f"{class_name:<6}" + "".join(f"{count[i]:12,}" for count in counts.values()))
     print("all   " + "".join(f"{count.sum():12,}" for count in counts.values()))
-    rows = [
-        splits.train.images[splits.train.labels == label][:NUM_SAMPLES, ..., 0]
-        for label in range(len(splits.class_names))
-    ]
+    rows = [splits.train.images[splits.train.labels == label][..., 0] for label in range(len(splits.class_names))]
     plots.save_sheet(args.out, rows, f"{splits.name}: training images of each class")
     print(f"\nsamples: {args.out}")
     return cli.EXIT_OK

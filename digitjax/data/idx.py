@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
+from digitjax.config import SIZE
 from digitjax.data.arrays import Dataset, DatasetError
 
 
@@ -69,7 +70,7 @@ class IdxFiles:
         """
         images_path, labels_path = paths[self.images], paths[self.labels]
         images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-        if images.shape[1:] != (28, 28):
+        if images.shape[1:] != (SIZE, SIZE):
             raise DatasetError(f"{images_path}: expected images of 28x28, found {images.shape[1]}x{images.shape[2]}")
         for path, values in ((images_path, images), (labels_path, labels)):
             if len(values) != self.num_examples:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from digitjax.config import DIGITS, FOLDER_PREFIX
+from digitjax.config import DIGITS, FOLDER_PREFIX, SIZE
 from digitjax.data.arrays import ALL, Dataset, DatasetError, Part, Splits
 from digitjax.data.builders import IdxBuilder, ImageBuilder
 from digitjax.data.folder import FolderBuilder
@@ -90,7 +90,7 @@ def _load_tfds(builder: ImageBuilder, name: str, part: Part) -> Splits:
 def _read_split(source: Any, part: Part = ALL) -> Dataset:
     examples = source.__getitems__(part.indices(len(source)).tolist())  # ten times faster than one by one
     return Dataset(
-        np.array([example["image"] for example in examples], np.uint8).reshape(-1, 28, 28, 1),
+        np.array([example["image"] for example in examples], np.uint8).reshape(-1, SIZE, SIZE, 1),
         np.array([example["label"] for example in examples], np.int32),
     )
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
+from digitjax.config import CENTER, SIZE
 from digitjax.report.measures import Evaluation, Report
 from digitjax.runs.history import Record
 
@@ -101,10 +102,10 @@ def save_mistakes(path: Path, evaluation: Evaluation) -> None:
 
 
 def save_sheet(path: Path, rows: Sequence[NDArray[np.uint8]], title: str) -> None:
-    """Draws rows of up to ten 28x28 images each, [n, 28, 28]."""
+    """Draws the first ten images, [n, 28, 28], of each row."""
     figure = Figure(figsize=(7, 0.7 * len(rows) + 0.6), layout="constrained")
     figure.suptitle(title)
-    _draw_sheet(figure.subplots(), rows, 4)
+    _draw_sheet(figure.subplots(), [images[:COLUMNS] for images in rows], 4)
     figure.savefig(path, dpi=120)
 
 
@@ -113,13 +114,14 @@ def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Se
 
     As one image: axes for each would take a second for every twenty.
     """
-    sheet = np.zeros((len(rows) * (28 + gap), COLUMNS * (28 + gap)), np.uint8)
+    pitch = SIZE + gap
+    sheet = np.zeros((len(rows) * pitch, COLUMNS * pitch), np.uint8)
     places = []
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
-            top, left = row * (28 + gap) + gap, column * (28 + gap) + gap // 2
-            sheet[top : top + 28, left : left + 28] = image
-            places.append((left + 13.5, top))
+            top, left = row * pitch + gap, column * pitch + gap // 2
+            sheet[top : top + SIZE, left : left + SIZE] = image
+            places.append((left + CENTER, top))
     for (x, y), caption in zip(places, captions, strict=False):
         axes.text(x, y, caption, ha="center", va="bottom", fontsize=7.5, in_layout=False)
     draw_digit(axes, sheet)

@@ -47,6 +47,6 @@ def test_history(tmp_path, accuracies):
 
 
 def test_sheets_with_rows_of_any_length(digits, tmp_path):
-    rows = [digits.train.images[:n, ..., 0] for n in (10, 3, 0)]
+    rows = [digits.train.images[:n, ..., 0] for n in (12, 3, 0)]
     plots.save_sheet(tmp_path / "sheet.png", rows, "a title")
     assert_drawn(tmp_path / "sheet.png")
