@@ -27,7 +27,6 @@ CENTER = (SIZE - 1) / 2
 
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
 PresetName = Literal["quick", "default", "best"]
-MODELS_WITH_DROPOUT: tuple[ModelName, ...] = ("vgg", "cnn-dropout")
 LossName = Literal["softmax", "sigmoid"]
 OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
@@ -168,7 +167,7 @@ class TrainConfig(_Checked):
     average_decay: _Fraction = 0.998
     """Decay per step of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
     dropout_rate: _Fraction = 0.25
-    """Share of activations dropped while training; of the models with dropout, vgg and cnn-dropout, alone."""
+    """Share of activations dropped while training; refused for networks that have no dropout."""
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
     negative_share: Annotated[float, Limits(at_least=0, at_most=0.5)] = 0.08
@@ -190,11 +189,6 @@ class TrainConfig(_Checked):
         super().__post_init__()
         require_dataset(self.dataset)
         _require(len(self.class_names) >= 2, "class_names", self.class_names, "two or more")
-        if self.model not in MODELS_WITH_DROPOUT and self.dropout_rate not in (0, type(self).dropout_rate):
-            raise ConfigError(
-                f"dropout_rate {self.dropout_rate!r} would change nothing: model {self.model!r} has no dropout, only "
-                + " and ".join(MODELS_WITH_DROPOUT)
-            )
 
     @property
     def can_refuse(self) -> bool:

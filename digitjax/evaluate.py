@@ -168,7 +168,13 @@ def evaluate(args: EvaluateArguments) -> int:
     else:
         from digitjax.data.splits import load_splits  # with TFDS, 0.4 s
 
-        splits = load_splits(recognizer.trained.config.dataset, args.data_dir, args.idx_dir)
+        config = recognizer.trained.config
+        splits = load_splits(config.dataset, args.data_dir, args.idx_dir)
+        if splits.class_names != config.class_names:
+            raise DigitjaxError(
+                f"{config.dataset} holds the classes {', '.join(splits.class_names)}, "
+                f"and the model knows {', '.join(config.class_names)}"
+            )
         evaluation = evaluate_dataset(recognizer.trained, splits.test, tta=args.tta)
     out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
     write_evaluation(out, evaluation)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from digitjax import cli
-from digitjax.config import DigitjaxError
+from digitjax.config import SIZE, DigitjaxError
 from digitjax.nn import layers
 from digitjax.nn.answers import read_logits
 from digitjax.nn.inference import TrainedModel, compute_logits
@@ -62,7 +62,7 @@ def export_stablehlo(trained: TrainedModel) -> bytes:
 
     `jax.export.deserialize(content).call(images)` runs it, without Flax, Orbax or digitjax.
     """
-    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape("n, 28, 28, 1"), jnp.uint8)
+    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"n, {SIZE}, {SIZE}, 1"), jnp.uint8)
     with layers.plain():
         return bytes(jax.export.export(jax.jit(make_function(trained)), platforms=PLATFORMS)(images).serialize())
 
@@ -81,7 +81,7 @@ def export_onnx(trained: TrainedModel) -> bytes:
     with layers.plain(), contextlib.redirect_stdout(io.StringIO()):  # jax2onnx prints what it meets
         exported = to_onnx(
             make_function(trained),
-            [jax.ShapeDtypeStruct(("n", 28, 28, 1), jnp.uint8)],
+            [jax.ShapeDtypeStruct(("n", SIZE, SIZE, 1), jnp.uint8)],
             model_name="digitjax",
             input_names=[INPUT_NAME],
             output_names=OUTPUT_NAMES,
@@ -149,7 +149,7 @@ def export(args: ExportArguments) -> int:
         content, run = export_onnx(trained), run_onnx
     else:
         content, run = export_stablehlo(trained), run_stablehlo
-    images = np.random.default_rng(0).integers(0, 256, (NUM_CHECKED, 28, 28, 1), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (NUM_CHECKED, SIZE, SIZE, 1), np.uint8)
     difference = check(trained, run(content, images), images)
     out = args.out or Path(f"digitjax.{args.format}")
     out.write_bytes(content)

@@ -36,13 +36,6 @@ def test_values_out_of_range_are_refused(field, value):
         TrainConfig(**{field: value})
 
 
-def test_dropout_is_refused_where_there_is_none():
-    assert TrainConfig(model="vgg", dropout_rate=0.5).dropout_rate == 0.5
-    assert TrainConfig(model="mlp", dropout_rate=0.0).dropout_rate == 0
-    with pytest.raises(ConfigError, match=r"dropout_rate 0\.5 would change nothing: model 'mlp' has no dropout"):
-        TrainConfig(model="mlp", dropout_rate=0.5)
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [

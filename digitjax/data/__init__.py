@@ -1,8 +1,8 @@
 """Loads data sets: uint8 images of 28x28 with int32 labels, split into train, validation and test.
 
-In: TFDS's folder, IDX files, folders of pictures, the network. Out: `Splits` of NumPy arrays.
+In: TFDS's folder, IDX files, folders of pictures, downloads. Out: `Splits` of NumPy arrays.
 
-`splits.py` loads any of them through a TFDS builder: `published.py` has MNIST and its relatives, `folder.py` your own
-pictures, `builders.py` what these share, `idx.py` the format of MNIST's files. `arrays.py` defines what comes out, and
-imports nothing heavy. `python -m digitjax.data` shows a data set.
+`splits.py` loads any of them, mostly through a TFDS builder: `published.py` has MNIST and its relatives, `folder.py`
+your own pictures, `builders.py` what these share, `idx.py` the format of MNIST's files. `arrays.py` defines what comes
+out, and imports nothing heavy. `python -m digitjax.data` shows a data set.
 """

@@ -16,7 +16,7 @@ from digitjax.pictures.gray import ImageError
 from digitjax.pictures.preprocess import preprocess_image
 from digitjax.pictures.source import find_pictures
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("digitjax.data")  # the command's name, which users see
 
 # What a class must have, so that each split gets some.
 MIN_PICTURES = 3

@@ -25,7 +25,7 @@ from digitjax.pictures.preprocess import draw_canonical
 IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
 PROBE_SECONDS = 5
 
-logger = logging.getLogger("digitjax.data")
+logger = logging.getLogger("digitjax.data")  # the command's name, which users see
 
 
 class UnreachableError(DatasetError):

@@ -1,4 +1,4 @@
-"""The networks. What they are trained on, and who asks them, isn't known here.
+"""The networks, and what makes them fast. Nothing here knows of pictures, data sets or runs.
 
 In: images of 28x28. Out: logits, and what they say.
 

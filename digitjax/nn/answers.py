@@ -1,7 +1,7 @@
 """Logits -> what they say: probabilities of the classes, and whether there is a digit at all.
 
-A network has one logit a class. Where training showed images without a digit, too, there is one more answer, "no
-digit", whose logit is always 0: it costs no parameter, and nothing but this module knows of it.
+A network has one logit per class. If training also showed images without a digit, there is one more answer, "no digit".
+Its logit is always 0 and so costs no parameter.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -52,7 +52,10 @@ def is_digit_scores(logits: Float[AnyArray, "n classes"], config: TrainConfig) -
 
 
 def add_no_digit(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> Float[AnyArray, "n answers"]:
-    """Returns the logits of all answers: those of the classes and, where the model can refuse, that of "no digit"."""
+    """Returns the logits of all answers: those of the classes and, if the model can refuse, that of "no digit".
+
+    `sigmoid` models are trained without it; to them it is the answer where all ten say no.
+    """
     if not config.can_refuse:
         return logits
     xp = logits.__array_namespace__()

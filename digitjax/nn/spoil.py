@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from digitjax.config import SIZE
+from digitjax.config import CENTER, SIZE
 
 Inks = Float[Array, "n 28 28"]
 """Light ink on a dark ground, 0 to 1."""
@@ -96,7 +96,7 @@ def _invert_side(key: Key[Array, ""], inks: Inks) -> Inks:
     """Makes a negative of what lies beyond a line through the image, or of the bands beyond two."""
     angle_key, near_key, far_key, two_key = jax.random.split(key, 4)
     angle = _draw(angle_key, inks, 0, 2 * jnp.pi)
-    place = jnp.arange(SIZE) - (SIZE - 1) / 2
+    place = jnp.arange(SIZE) - CENTER
     along = place[:, None] * jnp.sin(angle) + place * jnp.cos(angle)
     is_beyond = along > _draw(near_key, inks, 2, 11)
     is_beyond |= (along < -_draw(far_key, inks, 2, 11)) & (_draw(two_key, inks, 0, 1) < 0.5)

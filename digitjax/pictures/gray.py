@@ -1,4 +1,7 @@
-"""Arrays -> brightness: whatever values stand for black and white, colour and transparency resolved, size reduced."""
+"""Arrays -> brightness: whatever values stand for black and white, colour and transparency resolved, size reduced.
+
+`ImageError` is what all of this room raises.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Any picture -> brightness, upright: common files, PIL images, arrays; transparency and colour resolved."""
+"""Any picture -> brightness, upright: opens common files, PIL images and arrays."""
 
 import contextlib
 import io

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from digitjax.pictures.source import ImageSource, load_picture
 from digitjax.predict.recognizer import Recognizer
 from digitjax.predict.results import Prediction
-from digitjax.report.plots import BLUE, ORANGE, draw_digit, name_ticks
+from digitjax.report.plots import BLUE, ORANGE, name_ticks, show_ink
 
 # No side of a picture has more pixels than that.
 SHOWN_SIZE = 512
@@ -44,9 +44,9 @@ def save_predictions(path: Path, recognizer: Recognizer, shown: Sequence[tuple[s
             )
         file = Path(name).name
         picture_axes.set_title(file if len(file) <= MAX_NAME else f"…{file[1 - MAX_NAME :]}", fontsize=9)
-        draw_digit(canonical_axes, prediction.canonical)
+        show_ink(canonical_axes, prediction.canonical)
         canonical_axes.set_title("what the model sees", fontsize=9)
-        draw_digit(saliency_axes, prediction.canonical / 3)
+        show_ink(saliency_axes, prediction.canonical / 3)
         strength = np.abs(saliency) / max(float(np.abs(saliency).max()), 1e-6)
         colors = np.where(saliency[..., None] > 0, to_rgb(ORANGE), to_rgb(BLUE))
         saliency_axes.imshow(np.concatenate([colors, strength[..., None]], axis=-1), interpolation="nearest")

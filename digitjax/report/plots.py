@@ -124,7 +124,7 @@ def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Se
             places.append((left + CENTER, top))
     for (x, y), caption in zip(places, captions, strict=False):
         axes.text(x, y, caption, ha="center", va="bottom", fontsize=7.5, in_layout=False)
-    draw_digit(axes, sheet)
+    show_ink(axes, sheet)
     axes.axis("off")
 
 
@@ -134,6 +134,6 @@ def name_ticks(axis: Axis, names: Sequence[str]) -> None:
     axis.set_ticks(range(len(names)), names, rotation="vertical" if is_upright else "horizontal")
 
 
-def draw_digit(axes: Axes, image: NDArray[Any]) -> None:
+def show_ink(axes: Axes, image: NDArray[Any]) -> None:
     """Draws 28x28 as ink on paper, pixel by pixel."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")

@@ -1,4 +1,4 @@
-"""The names of what a run leaves in its folder."""
+"""The files of a run: their names, how JSON is read, and the error of what can't be read."""
 
 import enum
 import json

@@ -35,8 +35,8 @@ def holds_run(folder: Path) -> bool:
 
 
 def delete_run(folder: Path) -> None:
-    """Deletes a run's files from its folder, and leaves all others alone."""
-    for name in RunFile:
+    """Deletes a run's files from its folder, the config last, and leaves all others alone."""
+    for name in reversed(RunFile):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
         else:

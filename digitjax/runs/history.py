@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from digitjax.config import DigitjaxError
-from digitjax.runs.files import RunFile
+from digitjax.runs.files import CheckpointError, RunFile
 
 Record = dict[str, Any]
 """One epoch: one line of `metrics.jsonl`."""
@@ -26,13 +26,13 @@ def read_history(folder: Path) -> list[Record]:
     """Reads a run's `metrics.jsonl`; a run whose first epoch hasn't ended has none.
 
     Raises:
-      DigitjaxError: The file can't be read; the message names it.
+      CheckpointError: The file can't be read; the message names it.
     """
     path = folder / RunFile.METRICS
     try:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     except (OSError, ValueError) as error:
-        raise DigitjaxError(f"{path}: can't be read: {error}") from None
+        raise CheckpointError(f"{path}: can't be read: {error}") from None
 
 
 def import_summary_writer() -> Any:

@@ -20,7 +20,7 @@ from digitjax.runs.files import CheckpointError, RunFile
 from digitjax.runs.history import Record
 from digitjax.runs.weights import find_misfit
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("digitjax.runs")  # users see it
 
 
 class RunCheckpoints:
@@ -109,7 +109,10 @@ class RunCheckpoints:
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays), history=ocp.args.JsonRestore())
             )
         except Exception as error:
-            raise CheckpointError(f"{self._folder / str(step)}: can't be restored: {_explain(error)}") from error
+            raise CheckpointError(
+                f"{self._folder / str(step)}: can't be restored: {_explain(error)}; "
+                "another version of digitjax may have written it"
+            ) from error
         if misfit := find_misfit(template, restored["state"]):
             raise CheckpointError(f"{self._folder / str(step)}: doesn't fit this run: {misfit}")
         return restored["state"], restored["history"]["epochs"]

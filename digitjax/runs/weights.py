@@ -19,7 +19,7 @@ from digitjax.nn import devices
 from digitjax.nn.inference import Calibration, TrainedModel, compile_apply
 from digitjax.nn.networks import Variables, create_model, init_variables
 from digitjax.runs import hashes
-from digitjax.runs.files import MODEL_FILES, CheckpointError, RunFile
+from digitjax.runs.files import MODEL_FILES, CheckpointError, RunFile, read_json
 
 
 def default_checkpoint() -> Path:
@@ -59,11 +59,9 @@ def save_calibration(folder: Path, calibration: Calibration) -> None:
 
 def _load_calibration(folder: Path) -> Calibration:
     path = folder / RunFile.CALIBRATION
-    if not path.exists():  # the run was interrupted, or is going on
-        return Calibration()
     try:
-        calibration = Calibration(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        calibration = Calibration(**read_json(path) or {})  # none yet: the run was interrupted, or is going on
+    except TypeError as error:
         raise CheckpointError(f"{path}: can't be read: {error}") from None
     if not all(isinstance(value, float) for value in calibration) or not calibration.temperature > 0:
         raise CheckpointError(f"{path}: temperature must be above 0 and threshold a number, found {calibration}")

@@ -22,6 +22,7 @@ from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, Prese
 from digitjax.data.arrays import Splits
 from digitjax.data.splits import load_splits
 from digitjax.nn import devices
+from digitjax.nn.networks import create_model
 from digitjax.runs import weights
 from digitjax.runs.files import RunFile
 from digitjax.runs.folder import delete_run, holds_run, lock_run
@@ -59,6 +60,7 @@ class TrainArguments(cli.SourceArguments):
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
+    _require_dropout(args.config)
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:
@@ -106,6 +108,13 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
     print(evaluation.report)
     print(f"\n{out} holds the weights, report.json and the plots; {path} shows all of it")
     return cli.EXIT_OK
+
+
+def _require_dropout(config: TrainConfig) -> None:
+    if config.dropout_rate != TrainConfig.dropout_rate and not hasattr(create_model(config), "dropout_rate"):
+        raise DigitjaxError(
+            f"--dropout-rate {config.dropout_rate} changes nothing: {config.model} has no dropout layers"
+        )
 
 
 def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:

@@ -1,7 +1,7 @@
 """The way of the training images: onto the devices, into an order for each epoch, augmented into batches."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def order_epoch(train: TrainingSet, config: TrainConfig, epoch: int) -> tuple[De
     rows, limits = plan_epoch(train.is_drawn, config, epoch)
     steps = count_steps(train, config)
     order = draw_order(config.seed, epoch, n=len(rows), steps=steps, batch_size=config.batch_size)
-    places = jnp.asarray(devices.locate_rows(rows[np.asarray(order)], train.counts))
+    places: Any = devices.locate_rows(rows[np.asarray(order)], train.counts)
     return DeviceData(train.images, train.labels, devices.replicate(places, devices.global_mesh())), limits
 
 
@@ -122,7 +122,7 @@ def num_micro_batches(batch_size: int) -> int:
 def draw_batch(
     key: Key[Array, ""], train: DeviceData, step: Int32[Array, ""], config: TrainConfig
 ) -> tuple[Float[Array, "k m 28 28 1"], Int32[Array, "k m"]]:
-    """Returns a step's augmented images and their labels, in micro-batches, of each of which a device has its part."""
+    """Returns a step's augmented images and their labels, in micro-batches; each is divided among the devices."""
     steps_per_epoch, batch_size = train.order.shape
     indices = devices.divide(train.order[step % steps_per_epoch])
     images = augment.augment_images(key, train.images[indices], config.augment)  # [batch, 28, 28, 1]

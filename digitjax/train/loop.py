@@ -25,7 +25,7 @@ from digitjax.runs.progress import Progress
 from digitjax.runs.states import RunCheckpoints
 from digitjax.train.batches import count_steps, order_epoch, place_images
 from digitjax.train.loss import compute_loss
-from digitjax.train.rules import create_schedule, scale_on_plateau, should_stop_early
+from digitjax.train.schedule import create_schedule, scale_on_plateau, should_stop_early
 from digitjax.train.state import Metrics, TrainState, create_state, zero_metrics
 from digitjax.train.step import train_step
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int32, Key
 
 from digitjax.config import TrainConfig
 from digitjax.nn.networks import Variables, create_model, init_variables
-from digitjax.train.rules import create_schedule
+from digitjax.train.schedule import create_schedule
 
 
 class Metrics(NamedTuple):

@@ -16,7 +16,7 @@ from digitjax.train import state as state_module
 from digitjax.train import step as step_module
 from digitjax.train.batches import DeviceData, draw_order, num_micro_batches, plan_epoch
 from digitjax.train.loss import compute_loss
-from digitjax.train.rules import create_schedule
+from digitjax.train.schedule import create_schedule
 from digitjax.train.state import create_optimizer, create_state, zero_metrics
 from digitjax.train.step import train_step
 

@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
+from unittest import mock
 
 import jax
 import numpy as np
 import pytest
 from conftest import TINY_RUN, read_events
 
-from digitjax.config import PRESETS
+from digitjax.config import PRESETS, DigitjaxError, ModelName
 from digitjax.runs import weights
 from digitjax.runs.files import RunFile
 from digitjax.runs.folder import lock_run
@@ -189,6 +191,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert command.main([*TINY_RUN, "--out", str(tmp_path)]) == 130
     assert f"python -m digitjax.train --resume --out {tmp_path}" in capsys.readouterr().err
     assert weights.load_model(tmp_path).config.model == "mlp"
+
+
+@pytest.mark.parametrize("model", get_args(ModelName))
+def test_dropout_is_refused_where_there_is_none(model, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_choose_run", mock.Mock(side_effect=DigitjaxError("went on")))
+    assert command.main(["--model", model, "--dropout-rate", "0.5"]) == 2
+    error = capsys.readouterr().err
+    assert ("went on" in error) == (model in ("vgg", "cnn-dropout"))  # as the README's table says
+    assert ("--dropout-rate 0.5 changes nothing" in error) == (model not in ("vgg", "cnn-dropout"))
 
 
 def test_presets_are_whole_recipes_that_options_change(tmp_path, monkeypatch):
