@@ -36,6 +36,12 @@ REPOSITORY = Path(__file__).parent.parent
 # The run behind the `run` fixture: a small network on scikit-learn's bundled digits, some seconds of training.
 TINY_RUN = ["--dataset", "digits", "--model", "mlp", "--epochs", "6", "--batch-size", "32"]
 
+
+def assert_same_trees(a, b):
+    """Two trees of arrays are alike, bit for bit."""
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
 # ---------------------------------------------------------------- one suite, two workers
 
 # Names the folder in which the processes of one test run keep what JAX has compiled.
@@ -133,7 +139,7 @@ def no_type_checks(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python():
     """Runs Python in a process of its own, as a user would: `python("-m", "digitjax.predict", "x.png")`."""
 
@@ -151,20 +157,14 @@ def python():
 
 
 @contextlib.contextmanager
-def start_demo(*arguments: str, python: str = sys.executable) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Runs an app of Gradio's in a process of its own, and gives its address and the process once it listens.
-
-    What it keeps in its temporary folder goes with it.
-    """
+def start_demo(app: Path, temporary: Path, python: str = sys.executable) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Runs an app of Gradio's in a process with its own temporary folder; gives its address, once it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python, "-u", *arguments, "--port", str(port)]  # unbuffered: the line must come when it is printed
+    command = [python, "-u", app, "--port", str(port)]  # unbuffered: the line must come when it is printed
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with (
-        tempfile.TemporaryDirectory(prefix="digitjax-demo-") as temporary,
-        subprocess.Popen(command, **pipes, env={**os.environ, "TMPDIR": temporary}) as process,
-    ):
+    with subprocess.Popen(command, **pipes, env={**os.environ, "TMPDIR": str(temporary)}) as process:
         printed = []
         for line in process.stdout:  # it ends where the process does
             printed.append(line)
@@ -183,9 +183,15 @@ def start_demo(*arguments: str, python: str = sys.executable) -> Iterator[tuple[
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[str]:
+def demo_folder(tmp_path_factory) -> Path:
+    """The temporary folder of the running demo."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="session")
+def demo(demo_folder) -> Iterator[str]:
     """The address of the running demo."""
-    with start_demo(str(REPOSITORY / "demo" / "app.py")) as (address, _):
+    with start_demo(REPOSITORY / "demo" / "app.py", demo_folder) as (address, _):
         yield address
 
 

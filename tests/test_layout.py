@@ -1,6 +1,7 @@
 """The README shows how the code is laid out: it must be so."""
 
 import re
+import tomllib
 
 import pytest
 from conftest import REPOSITORY
@@ -35,12 +36,18 @@ def test_the_readmes_tree_is_true():
         assert names == list_modules(PACKAGE / room), room
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/")), ids=lambda path: path.name)
+def test_the_readme_shows_the_contract_on_imports():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    chain = " -> ".join(layer.replace(" | ", ", ") for layer in contract["layers"])
+    assert f"\n{chain}\n" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda path: path.parent.name)
 def test_tests_mirror_the_rooms(path):
-    if (path / "__init__.py").exists():
-        assert list((REPOSITORY / "tests" / path.name).glob("test_*.py"))
+    assert list((REPOSITORY / "tests" / path.parent.name).glob("test_*.py"))
 
 
 def test_files_are_short_enough_to_read():
-    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert max(lengths.values()) <= 350, max(lengths, key=lengths.get)
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path

@@ -303,7 +303,7 @@ def test_the_staged_space_runs_with_nothing_but_its_requirements(space, tmp_path
     if installed.returncode and "connection" in installed.stderr.lower():
         pytest.skip("the packages that the Space requires can't be downloaded here")
     assert installed.returncode == 0, installed.stderr
-    with start_demo(str(space / "app.py"), python=str(python)) as (address, _):
+    with start_demo(space / "app.py", tmp_path, python=str(python)) as (address, _):
         assert ask(address, "predict_upload", "seven.png", encode(seven))["digit"] == 7
 
 

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import tempfile
 import threading
 import urllib.error
 import urllib.parse
@@ -23,7 +22,10 @@ ENDPOINTS = ("predict_sketch", "predict_upload", "read_number")
 
 @pytest.fixture(scope="module", autouse=True)
 def still_answers(demo):
-    """Fails where the demo, after all that the tests did to it, doesn't read a digit any more."""
+    """Fails where the demo doesn't read a digit any more after all that the tests did to it.
+
+    Asked once: to ask after each takes as long as most of them.
+    """
     yield
     answer = ask(demo, "predict_upload", "seven.jpg", (EXAMPLES / "squared_paper.jpg").read_bytes())
     assert answer["digit"] == 7
@@ -107,15 +109,16 @@ def test_nothing_is_fetched_at_all(demo, url):
 @pytest.mark.parametrize(
     "name", ["../../../../evil.png", "/etc/evil.png", "..\\..\\evil.png", "%2e%2e%2fevil.png", "x" * 400, ".."]
 )
-def test_uploads_stay_in_their_folder(demo, seven, name):
+def test_uploads_stay_in_their_folder(demo, demo_folder, seven, name):
     with contextlib.suppress(urllib.error.HTTPError):
         path = Path(upload(demo, name, encode(seven))["path"])
-        assert path.resolve().is_relative_to(tempfile.gettempdir())
+        assert path.resolve().is_relative_to(demo_folder / "gradio")
         assert path.resolve() == path
     for place in (
         Path("/etc/evil.png"),
         Path("/evil.png"),
-        Path(tempfile.gettempdir()) / "evil.png",
+        demo_folder / "evil.png",
+        demo_folder.parent / "evil.png",
         REPOSITORY / "evil.png",
     ):
         assert not place.exists()
@@ -168,10 +171,10 @@ def test_a_thousand_files_at_once_are_taken_or_refused(demo, count):
 
 
 @pytest.mark.slow  # it has a demo of its own
-def test_sigterm_ends_it_after_the_answers_that_are_due(seven):
+def test_sigterm_ends_it_after_the_answers_that_are_due(seven, tmp_path):
     large = np.full((3000, 4000), 255, np.uint8)  # takes a fifth of a second to read, so that most are still waiting
     large[1000:2200, 1500:2500] = np.kron(seven, np.ones((10, 10), np.uint8))
-    with start_demo(str(REPOSITORY / "demo" / "app.py")) as (address, process):
+    with start_demo(REPOSITORY / "demo" / "app.py", tmp_path) as (address, process):
         body = json.dumps({"data": [upload(address, "large.png", encode(large))]}).encode()
         path = "/gradio_api/call/predict_upload"
         events = [post(address, path, body)["event_id"] for _ in range(8)]

@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from digitjax.config import TrainConfig
 from digitjax.data import arrays
+from digitjax.data.arrays import Dataset, Part
 from digitjax.drawing import canvas, characters, doodles, negatives
 from digitjax.drawing.digits import draw_ones_and_sevens, redraw_digits
 from digitjax.drawing.mix import add_drawn, mark_drawn
@@ -42,6 +43,20 @@ def test_drawn_images_are_found(digits, monkeypatch):
     is_drawn = mark_drawn(CONFIG, len(digits.train.labels))
     assert len(is_drawn) == len(added.labels)
     np.testing.assert_array_equal(added.images[~is_drawn], digits.train.images)
+
+
+def test_a_part_is_drawn_as_it_is_in_the_whole(digits, monkeypatch):
+    monkeypatch.setattr(arrays, "BLOCK", 200)
+    config = replace(CONFIG, negative_share=0.2)
+    whole, n = add_drawn(digits.train, config), len(digits.train.labels)
+    parts = []
+    for part in (Part(0, 2), Part(1, 2)):
+        blocks = part.blocks(n)
+        own = slice(blocks[0][1], blocks[-1][2])
+        mine = Dataset(digits.train.images[own], digits.train.labels[own])
+        parts.append(add_drawn(mine, config, part, n))
+    np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
 
 
 def test_the_seed_decides(digits):

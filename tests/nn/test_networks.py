@@ -170,8 +170,9 @@ def test_scores_say_whether_there_is_a_digit():
     np.testing.assert_array_equal(is_digit_scores(logits, TrainConfig(negative_share=0)), [1, 1, 1])
 
 
-def test_saliency_adds_up_to_the_whole_difference(digits, run):
-    trained = weights.load_model(run)
+@pytest.mark.parametrize("which", ["small", pytest.param("shipped", marks=pytest.mark.slow)])
+def test_saliency_adds_up_to_the_whole_difference(digits, run, recognizer, which):
+    trained = weights.load_model(run) if which == "small" else recognizer.trained
     for image, label in zip(digits.test.images[:5], digits.test.labels[:5], strict=True):
         saliency = integrated_gradients(trained.network, trained.variables, image, label, num_steps=2048)
         both = compute_logits(trained.apply, np.stack([image, np.zeros_like(image)]))

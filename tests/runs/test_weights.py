@@ -10,6 +10,7 @@ import zipfile
 import jax
 import numpy as np
 import pytest
+from conftest import assert_same_trees
 
 from digitjax.config import PRESETS, TrainConfig
 from digitjax.nn.inference import Calibration
@@ -18,10 +19,6 @@ from digitjax.runs import weights
 from digitjax.runs.files import CheckpointError
 
 CONFIG = TrainConfig(dataset="digits", model="mlp", epochs=1)
-
-
-def assert_same_trees(a, b):
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
 @pytest.fixture

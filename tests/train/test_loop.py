@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import assert_same_trees
 
 from digitjax.config import AugmentConfig, TrainConfig
 from digitjax.runs.states import RunCheckpoints
@@ -15,13 +16,7 @@ from digitjax.train.loop import TrainingError
 from digitjax.train.state import create_state
 from digitjax.train.step import train_step
 
-STILL = AugmentConfig(rotation_degrees=0, scale=0, shear=0, shift_pixels=0)
 CONFIG = TrainConfig(dataset="digits", model="mlp", epochs=3, settle_epochs=1, batch_size=64)
-DIGITS_ALONE = replace(CONFIG, negative_share=0.0, one_seven_share=0.0, redrawn_share=0.0)
-
-
-def assert_same_trees(a, b):
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
 def fit(config, digits, out, **options):

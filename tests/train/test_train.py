@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import get_args
 from unittest import mock
 
-import jax
 import numpy as np
 import pytest
-from conftest import TINY_RUN, read_events
+from conftest import TINY_RUN, assert_same_trees, read_events
 
 from digitjax.config import PRESETS, DigitjaxError, ModelName
 from digitjax.runs import weights
@@ -22,10 +21,6 @@ from digitjax.runs.history import read_history
 from digitjax.train import __main__ as command
 from digitjax.train import loop
 from digitjax.train.step import train_step
-
-
-def assert_same_trees(a, b):
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
 def test_a_run_leaves_its_folder(run):
