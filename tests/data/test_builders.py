@@ -1,6 +1,7 @@
 import dataclasses
 import gzip
 import json
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -252,3 +253,7 @@ def test_a_model_of_ones_own_classes_names_them(signs, tmp_path, capsys, monkeyp
     Path("labels.csv").write_text("file,label\nbar.png,stick\n")
     assert evaluate.main([str(run), "--images", "labels.csv"]) == 2
     assert "label must be one of bar, cross, ring, found 'stick'" in capsys.readouterr().err
+
+    shutil.rmtree(signs / "bar")
+    assert evaluate.main([str(run), "--data-dir", str(tmp_path / "tfds")]) == 2
+    assert "holds the classes cross, ring, and the model knows bar, cross, ring" in capsys.readouterr().err
