@@ -20,6 +20,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image, ImageDraw
 
 from digitjax import evaluate
 from digitjax.config import DIGITS
@@ -47,6 +48,9 @@ def assert_same_trees(a, b):
 # Names the folder in which the processes of one test run keep what JAX has compiled.
 COMPILED = "DIGITJAX_TESTS_COMPILED"
 
+# What is compiled faster isn't worth a file.
+MIN_COMPILE_SECONDS = 0.1
+
 
 def pytest_configure(config):
     """Gives all workers one folder for what JAX compiles; it goes when the run ends."""
@@ -55,7 +59,7 @@ def pytest_configure(config):
         os.environ[COMPILED] = folder.name
         config.add_cleanup(folder.cleanup)
     jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +67,7 @@ def compiled() -> dict[str, str]:
     """The environment by which a process that trains shares what this one has compiled."""
     return {
         "JAX_COMPILATION_CACHE_DIR": os.environ[COMPILED],
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(MIN_COMPILE_SECONDS),
     }
 
 
@@ -198,10 +202,16 @@ def demo(demo_folder) -> Iterator[str]:
 @pytest.fixture
 def seven() -> np.ndarray:
     """A 7 drawn with straight strokes: dark ink on white paper, uint8 [120, 100]."""
-    from PIL import Image, ImageDraw
-
     paper = Image.new("L", (100, 120), 255)
     ImageDraw.Draw(paper).line([(25, 25), (75, 25), (42, 100)], fill=0, width=9, joint="curve")
+    return np.asarray(paper)
+
+
+def draw_scribble():
+    """A zigzag that no digit has: dark ink on white paper."""
+    paper = Image.new("L", (200, 160), 255)
+    points = [(20 + 16 * i, 30 if i % 2 else 130) for i in range(11)]
+    ImageDraw.Draw(paper).line(points, fill=0, width=6, joint="curve")
     return np.asarray(paper)
 
 

@@ -3,9 +3,9 @@ import io
 import json
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from conftest import draw_scribble
+from PIL import Image
 
 from digitjax.nn import looks
 from digitjax.predict import __main__ as command
@@ -24,14 +24,6 @@ def picture(seven, tmp_path):
 def run_json(capsys, *arguments):
     status = command.main([*map(str, arguments), "--format", "json"])
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
-def draw_scribble():
-    """A zigzag that no digit has: dark ink on white paper."""
-    paper = Image.new("L", (200, 160), 255)
-    points = [(20 + 16 * i, 30 if i % 2 else 130) for i in range(11)]
-    ImageDraw.Draw(paper).line(points, fill=0, width=6, joint="curve")
-    return np.asarray(paper)
 
 
 def test_predicting_stays_light(python, picture):

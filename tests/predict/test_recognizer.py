@@ -3,6 +3,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from conftest import draw_scribble
 from PIL import Image, ImageDraw
 
 from digitjax.nn import looks
@@ -50,14 +51,6 @@ def test_blank_paper_holds_no_digit(recognizer):
     assert prediction.reason == "blank"
     assert prediction.confidence == prediction.is_digit_score == 0
     assert prediction.box is None
-
-
-def draw_scribble():
-    """A zigzag that no digit has: dark ink on white paper."""
-    paper = Image.new("L", (200, 160), 255)
-    points = [(20 + 16 * i, 30 if i % 2 else 130) for i in range(11)]
-    ImageDraw.Draw(paper).line(points, fill=0, width=6, joint="curve")
-    return np.asarray(paper)
 
 
 def draw_house():
