@@ -142,6 +142,8 @@ class TrainConfig(_Checked):
     emnist/digits, emnist/letters, emnist/balanced; or folder:PATH, pictures of your own, in one folder a class."""
     class_names: Annotated[tuple[str, ...], tyro.conf.Suppress] = DIGITS
     """The classes, as the data says."""
+    class_hashes: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
+    """Of folder:PATH, a hash of each class's pictures: a run goes on, and is evaluated, with the same ones alone."""
     model: ModelName = "default"
     """The network; the README shows their layers and sizes."""
     loss: LossName = "softmax"
@@ -149,9 +151,9 @@ class TrainConfig(_Checked):
     epochs: Annotated[int, Limits(at_least=1)] = 7
     """Passes over the training images."""
     settle_epochs: _Count = 0
-    """The last epochs (all, where there are no more), in which images are varied a quarter as much and a quarter as
-    many drawn ones are shown: how the data's own writers meant a doubtful image is what the network shall learn
-    last."""
+    """The last epochs (all, where there are no more), in which images are varied a quarter as much and three quarters
+    of the drawn ones give their places to images that are shown again: how the data's own writers meant a doubtful
+    image is what the network shall learn last."""
     batch_size: Annotated[int, Limits(at_least=1)] = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
@@ -199,6 +201,12 @@ class TrainConfig(_Checked):
     def no_digit(self) -> int:
         """The label of an image without a digit, next to those of the classes."""
         return len(self.class_names)
+
+    def list_options(self) -> dict[str, Any]:
+        """Returns every value by the name of its option, such as `epochs` and `augment.scale`."""
+        fields = dataclasses.asdict(self)
+        augment = {f"augment.{name}": value for name, value in fields.pop("augment").items()}
+        return fields | augment
 
     def to_json(self) -> str:
         """Returns the config as indented JSON, one field a line."""

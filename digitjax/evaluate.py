@@ -25,7 +25,7 @@ from digitjax.nn import looks
 from digitjax.nn.inference import TrainedModel
 from digitjax.predict import ImageError, Recognizer, predict_each
 from digitjax.report.measures import Evaluation, Rejection, make_report
-from digitjax.runs.files import RunFile
+from digitjax.runs.files import RunFile, write_text
 
 # Drawings without a digit by which refusing is measured, and their seed: training draws from the run's, which is lower.
 NUM_NEGATIVES = 1000
@@ -132,14 +132,16 @@ def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[str,
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> None:
-    """Writes `report.json`, `confusion_matrix.png` and `mistakes.png` into a folder."""
-    from digitjax.report import plots  # matplotlib, 0.5 s
+    """Writes `report.json`, `confusion_matrix.png` and `mistakes.png` into a folder, and a run's `report.html` anew."""
+    from digitjax.report import page, plots  # matplotlib, 0.5 s
 
     report = evaluation.report
     out.mkdir(parents=True, exist_ok=True)
     plots.save_confusion_matrix(out / RunFile.CONFUSION_MATRIX, report)
     plots.save_mistakes(out / RunFile.MISTAKES, evaluation)
-    (out / RunFile.REPORT).write_text(report.to_json())  # last: where it is, a run is complete
+    write_text(out / RunFile.REPORT, report.to_json())
+    if (out / RunFile.CONFIG).exists():
+        page.write_report(out)
 
 
 # ---------------------------------------------------------------- command
@@ -166,15 +168,11 @@ def evaluate(args: EvaluateArguments) -> int:
     if args.images:
         evaluation, unread = evaluate_pictures(recognizer, args.images)
     else:
-        from digitjax.data.splits import load_splits  # with TFDS, 0.4 s
+        from digitjax.data.splits import load_splits, require_same_data  # with TFDS, 0.4 s
 
         config = recognizer.trained.config
         splits = load_splits(config.dataset, args.data_dir, args.idx_dir)
-        if splits.class_names != config.class_names:
-            raise DigitjaxError(
-                f"{config.dataset} holds the classes {', '.join(splits.class_names)}, "
-                f"and the model knows {', '.join(config.class_names)}"
-            )
+        require_same_data(config, splits)
         evaluation = evaluate_dataset(recognizer.trained, splits.test, tta=args.tta)
     out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
     write_evaluation(out, evaluation)

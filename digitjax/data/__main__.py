@@ -30,10 +30,9 @@ def show_data(args: DataArguments) -> int:
 
     require_dataset(args.dataset)
     splits = load_splits(args.dataset, args.data_dir, args.idx_dir)
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    counts = {name: np.bincount(part.labels, minlength=len(splits.class_names)) for name, part in parts.items()}
-    print(f"{splits.name}: {sum(len(part.labels) for part in parts.values()):,} images of 28x28\n")
-    print("class " + "".join(f"{name:>12}" for name in parts))
+    counts = {name: np.bincount(part.labels, minlength=len(splits.class_names)) for name, part in splits.parts.items()}
+    print(f"{splits.name}: {sum(count.sum() for count in counts.values()):,} images of 28x28\n")
+    print("class " + "".join(f"{name:>12}" for name in counts))
     for i, class_name in enumerate(splits.class_names):
         print(f"{class_name:<6}" + "".join(f"{count[i]:12,}" for count in counts.values()))
     print("all   " + "".join(f"{count.sum():12,}" for count in counts.values()))

@@ -60,3 +60,9 @@ class Splits(NamedTuple):
     train: Dataset
     validation: Dataset
     test: Dataset
+    class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
+
+    @property
+    def parts(self) -> dict[str, Dataset]:
+        """The three parts by their names."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}

@@ -36,6 +36,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     CLASS_NAMES: tuple[str, ...]
     ABOUT: str
     HOMEPAGE: ClassVar[str | None] = None
+    class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Keeps TFDS from listing subclasses among its own data sets."""

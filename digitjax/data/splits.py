@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from digitjax.config import DIGITS, FOLDER_PREFIX, SIZE
+from digitjax.config import DIGITS, FOLDER_PREFIX, SIZE, TrainConfig
 from digitjax.data.arrays import ALL, Dataset, DatasetError, Part, Splits
 from digitjax.data.builders import IdxBuilder, ImageBuilder
 from digitjax.data.folder import FolderBuilder
@@ -64,6 +64,26 @@ def load_splits(dataset: str, data_dir: Path | None = None, idx_dir: Path | None
         return _load_digits(part)
 
 
+def require_same_data(config: TrainConfig, splits: Splits) -> None:
+    """Refuses data that isn't what a run was started with; only folders of one's own can have changed.
+
+    Raises:
+      DatasetError: It holds other classes, or other pictures.
+    """
+    if splits.class_names != config.class_names:
+        raise DatasetError(
+            f"{config.dataset} holds the classes {', '.join(splits.class_names)}, "
+            f"and the run was started with {', '.join(config.class_names)}"
+        )
+    if splits.class_hashes != config.class_hashes:
+        pairs = zip(splits.class_names, splits.class_hashes, config.class_hashes, strict=True)
+        changed = [repr(class_name) for class_name, now, then in pairs if now != then]
+        raise DatasetError(
+            f"{config.dataset}: the pictures of class {', '.join(changed)} have changed since the run was started: "
+            "some were added, taken away or edited. Undo that, or train anew"
+        )
+
+
 def _require_reachable(builder: IdxBuilder, name: str) -> None:
     if not _is_reachable(next(iter(builder.download_urls().values()))):
         raise UnreachableError(
@@ -84,7 +104,7 @@ def _load_tfds(builder: ImageBuilder, name: str, part: Part) -> Splits:
         raise DatasetError(
             f"the copy of {name} in {builder.data_dir} can't be read ({error}): delete that folder to prepare it anew"
         ) from error
-    return Splits(name, builder.CLASS_NAMES, train, validation, test)
+    return Splits(name, builder.CLASS_NAMES, train, validation, test, builder.class_hashes)
 
 
 def _read_split(source: Any, part: Part = ALL) -> Dataset:

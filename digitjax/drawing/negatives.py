@@ -23,8 +23,11 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
     Args:
       rng: Decides all of them.
       n: How many.
-      digits: Some are made of these, and what comes out too like one of these is left out; at least one is a 0.
+      digits: Some are made of these, and what comes out too like one of these is left out. Where none of them can be
+        turned or none is a 0, letters take the places of what would be made of those.
     """
+    turned_share = 0.08 if np.isin(digits.labels, list(TURNS)).any() else 0.0
+    halved_share = 0.01 if (digits.labels == 0).any() else 0.0
     looks = _measure_looks(digits.images[:NUM_COMPARED, ..., 0])
 
     def finish(canvas: Canvas) -> UInt8[np.ndarray, "28 28"] | None:
@@ -34,7 +37,7 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
         return _unless_alike(finish_drawing(rng, canvas), looks)
 
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [
-        (0.42, lambda: finish(draw_letter(rng))),
+        (0.42 + (0.08 - turned_share) + (0.01 - halved_share), lambda: finish(draw_letter(rng))),
         (0.10, lambda: finish_unlike(draw_unfamiliar(rng))),
         (0.12, lambda: finish_unlike(draw_sign(rng))),
         (0.04, lambda: finish(draw_print(rng))),
@@ -44,9 +47,9 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
         (0.02, lambda: finish(draw_bars(rng))),
         (0.02, lambda: finish(draw_face(rng))),
         (0.03, lambda: finish_unlike(draw_blots(rng))),
-        (0.08, lambda: finish_unlike(turn_digit(rng, digits))),
+        (turned_share, lambda: finish_unlike(turn_digit(rng, digits))),
         (0.05, lambda: finish(join_digits(rng, digits))),
-        (0.01, lambda: finish(halve_zero(rng, digits))),
+        (halved_share, lambda: finish(halve_zero(rng, digits))),
     ]
     counts = rng.multinomial(n, [share for share, _ in kinds])
     images: list[UInt8[np.ndarray, "28 28"]] = []

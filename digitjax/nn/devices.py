@@ -6,6 +6,7 @@ same code runs on one device, where nothing here has an effect, on many, and in 
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -85,6 +86,15 @@ def join_processes(coordinator: str | None, num_processes: int | None, process_i
             f"--distributed: {reason}. On Slurm, Kubernetes and Cloud TPU the other processes are found; "
             "elsewhere give --coordinator HOST:PORT --num-processes N --process-id I"
         ) from error
+
+
+# What JAX's errors name where the way to another process is broken: what carries the data, or the coordinator's status.
+_LOSS = re.compile("gloo|nccl|unavailable|deadline_exceeded|heartbeat", re.IGNORECASE)
+
+
+def is_loss_of_another(error: Exception) -> bool:
+    """Whether an error says that another process is gone, and not that this one ran out of memory or has a bug."""
+    return jax.process_count() > 1 and isinstance(error, (RuntimeError, ValueError)) and bool(_LOSS.search(str(error)))
 
 
 def is_first_process() -> bool:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from digitjax.config import TrainConfig
 from digitjax.nn import devices, layers
-from digitjax.nn.networks import Images, Variables
+from digitjax.nn.networks import Images, Variables, create_model
 
 Apply = Callable[[Any], Float[Array, "n classes"]]
 """A network with its weights: from the images of one batch (`Images`) to their logits."""
@@ -51,6 +51,13 @@ def compile_apply(model: nn.Module, variables: Variables) -> Apply:
     """
     constants = jax.device_get(variables)
     return jax.jit(lambda images: cast("Array", model.apply(constants, images, train=False)))
+
+
+def assemble_model(config: TrainConfig, variables: Variables, calibration: Calibration | None = None) -> TrainedModel:
+    """Returns a network with these weights, on all devices of this process; None: it isn't calibrated yet."""
+    network = create_model(config)
+    variables = devices.replicate(variables, devices.local_mesh())  # once and for all: it is asked again and again
+    return TrainedModel(config, network, variables, compile_apply(network, variables), calibration or Calibration())
 
 
 # How many images go through the network together: on a CPU a few, as of one row of digits, or many, where `vgg` takes

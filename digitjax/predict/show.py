@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from digitjax.pictures.source import ImageSource, load_picture
 from digitjax.predict.recognizer import Recognizer
 from digitjax.predict.results import Prediction
-from digitjax.report.plots import BLUE, ORANGE, name_ticks, show_ink
+from digitjax.report.plots import BLUE, ORANGE, name_ticks, save_figure, show_ink
 
 # No side of a picture has more pixels than that.
 SHOWN_SIZE = 512
@@ -59,4 +59,4 @@ def save_predictions(path: Path, recognizer: Recognizer, shown: Sequence[tuple[s
         bars_axes.set_ylim(0, 1)
         answer = f"{prediction.label} ({prediction.confidence:.1%})" if prediction.reason is None else prediction.reason
         bars_axes.set_title(answer, fontsize=11, weight="bold")
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)

@@ -5,7 +5,6 @@ shows what there is.
 """
 
 import base64
-import dataclasses
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -13,7 +12,7 @@ from string import Template
 from typing import Any
 
 from digitjax.config import TrainConfig
-from digitjax.runs.files import RunFile, read_json
+from digitjax.runs.files import RunFile, read_json, write_text
 from digitjax.runs.history import read_history
 from digitjax.runs.weights import load_config
 
@@ -74,7 +73,7 @@ def write_report(folder: Path) -> Path:
       DigitjaxError: As `render_report`.
     """
     path = folder / RunFile.PAGE
-    path.write_text(render_report(folder), encoding="utf-8")
+    write_text(path, render_report(folder))
     return path
 
 
@@ -135,15 +134,8 @@ def _render_classes(per_class: dict[str, dict[str, float]]) -> str:
 
 
 def _render_config(config: TrainConfig) -> str:
-    values, defaults = _flatten(dataclasses.asdict(config)), _flatten(dataclasses.asdict(TrainConfig()))
+    values, defaults = config.list_options(), TrainConfig().list_options()
     rows = [
         (name, str(value), "" if value == defaults[name] else str(defaults[name])) for name, value in values.items()
     ]
     return _render_table(("field", "value", "the default, where it is another"), rows)
-
-
-def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

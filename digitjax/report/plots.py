@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 
 from digitjax.config import CENTER, SIZE
 from digitjax.report.measures import Evaluation, Report
+from digitjax.runs.files import replace_file
 from digitjax.runs.history import Record
 
 BLUE, ORANGE, GRAY = "#1f5fa8", "#d9650a", "#6b6b6b"
 MAX_MISTAKES = 60
 COLUMNS = 10
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Writes a figure as PNG, in the place of an earlier one."""
+    with replace_file(path) as fresh:
+        figure.savefig(fresh, dpi=120, format="png")
 
 
 def save_history(path: Path, history: Sequence[Record], title: str) -> None:
@@ -45,7 +52,7 @@ def save_history(path: Path, history: Sequence[Record], title: str) -> None:
     error_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     error_axes.yaxis.set_major_formatter(PercentFormatter())
     error_axes.yaxis.set_minor_formatter(NullFormatter())
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
 
 
 def _error_percent(accuracy: float) -> float:
@@ -78,7 +85,7 @@ def save_confusion_matrix(path: Path, report: Report) -> None:
     axes.set_title(
         f"{report.model} on {report.dataset}: {report.accuracy:.2%} of {report.num_examples:,} right", fontsize=12
     )
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
 
 
 def save_mistakes(path: Path, evaluation: Evaluation) -> None:
@@ -98,7 +105,7 @@ def save_mistakes(path: Path, evaluation: Evaluation) -> None:
     figure = Figure(figsize=(11, 1.1 * len(rows) + 0.5), layout="constrained")
     figure.suptitle(title)
     _draw_sheet(figure.subplots(), rows, 9, captions)
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
 
 
 def save_sheet(path: Path, rows: Sequence[NDArray[np.uint8]], title: str) -> None:
@@ -106,7 +113,7 @@ def save_sheet(path: Path, rows: Sequence[NDArray[np.uint8]], title: str) -> Non
     figure = Figure(figsize=(7, 0.7 * len(rows) + 0.6), layout="constrained")
     figure.suptitle(title)
     _draw_sheet(figure.subplots(), [images[:COLUMNS] for images in rows], 4)
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
 
 
 def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Sequence[str] = ()) -> None:

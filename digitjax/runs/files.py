@@ -1,7 +1,10 @@
-"""The files of a run: their names, how JSON is read, and the error of what can't be read."""
+"""The files of a run: their names, how they are written and read, and the error of what can't be read."""
 
+import contextlib
 import enum
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +16,57 @@ class CheckpointError(DigitjaxError):
 
 
 class RunFile(enum.StrEnum):
-    """What a run may leave in its folder."""
+    """What a run may leave in its folder, in the order of writing; where the last one is, the run is complete."""
 
     CONFIG = "config.json"
-    WEIGHTS = "weights.npz"
-    CALIBRATION = "calibration.json"
-    SUMS = "SHA256SUMS"
     STATE = "state"
     METRICS = "metrics.jsonl"
     TENSORBOARD = "tensorboard"
+    WEIGHTS = "weights.npz"
+    SUMS = "SHA256SUMS"
     HISTORY = "history.png"
-    REPORT = "report.json"
     CONFUSION_MATRIX = "confusion_matrix.png"
     MISTAKES = "mistakes.png"
+    REPORT = "report.json"
     PAGE = "report.html"
+    CALIBRATION = "calibration.json"
 
 
 MODEL_FILES = (RunFile.CONFIG, RunFile.WEIGHTS, RunFile.CALIBRATION)
 """What prediction loads."""
+
+RESULTS = (
+    RunFile.HISTORY,
+    RunFile.CONFUSION_MATRIX,
+    RunFile.MISTAKES,
+    RunFile.REPORT,
+    RunFile.PAGE,
+    RunFile.CALIBRATION,
+)
+"""What is made of the trained weights, and says nothing of them once they were trained further."""
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Gives the path of a new file, which takes the place of `path`, in one piece, when the context ends.
+
+    So whatever happens, even a power cut, `path` is the old file or the new one, and whole. After an error in the
+    context it is the old one.
+    """
+    fresh = path.with_name(f".{path.name}")
+    try:
+        yield fresh
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())  # or the new name may reach the disk before the content does
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in the place of an earlier one, see `replace_file`."""
+    with replace_file(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -40,6 +76,6 @@ def read_json(path: Path) -> Any:
       CheckpointError: It can't be read; the message names it.
     """
     try:
-        return json.loads(path.read_text()) if path.exists() else None
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: can't be read: {error}") from None

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,18 +11,20 @@ from digitjax.runs.files import CheckpointError, RunFile
 
 
 @contextlib.contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Keeps other processes from training into a folder; the lock ends with the process, however that ends.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing into a folder; the lock ends with the process, however that ends.
 
     Raises:
-      CheckpointError: Another process trains into it.
+      CheckpointError: Another process writes into it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise CheckpointError(f"{folder}: another process is training into it; wait, or choose another --out") from None
+        raise CheckpointError(
+            f"{folder}: another process is writing into it; wait for it, or choose another folder"
+        ) from None
     try:
         yield
     finally:
@@ -34,9 +36,9 @@ def holds_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (RunFile.CONFIG, RunFile.STATE, RunFile.WEIGHTS))
 
 
-def delete_run(folder: Path) -> None:
-    """Deletes a run's files from its folder, the config last, and leaves all others alone."""
-    for name in reversed(RunFile):
+def delete_files(folder: Path, names: Iterable[RunFile] = tuple(RunFile)) -> None:
+    """Deletes files of a run (by default all) from its folder, last written first, and leaves all others alone."""
+    for name in reversed(tuple(names)):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
         else:

@@ -9,16 +9,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from digitjax.runs.files import RunFile
+from digitjax.runs.files import RunFile, write_text
 
 
 def write_sums(folder: Path, names: Sequence[str] = ("",)) -> None:
     """Hashes the files in a folder that are named, or lie in folders that are named ("": all), into `SHA256SUMS`."""
     text = "".join(f"{digest}  {name}\n" for name, digest in _hash_files(folder, names).items())
-    # Replaced in one piece, so that a kill leaves the old or the new one.
-    fresh = folder / f".{RunFile.SUMS}"
-    fresh.write_text(text)
-    fresh.replace(folder / RunFile.SUMS)
+    write_text(folder / RunFile.SUMS, text)
 
 
 def find_damage(folder: Path, names: Sequence[str] = ("",)) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from digitjax.config import DigitjaxError
-from digitjax.runs.files import CheckpointError, RunFile
+from digitjax.runs.files import CheckpointError, RunFile, write_text
 
 Record = dict[str, Any]
 """One epoch: one line of `metrics.jsonl`."""
@@ -30,7 +30,7 @@ def read_history(folder: Path) -> list[Record]:
     """
     path = folder / RunFile.METRICS
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: can't be read: {error}") from None
 
@@ -79,7 +79,7 @@ class HistoryWriter:
 
     def write(self, history: list[Record]) -> None:
         """Brings the files up to all of these records."""
-        (self._folder / RunFile.METRICS).write_text("".join(json.dumps(record) + "\n" for record in history))
+        write_text(self._folder / RunFile.METRICS, "".join(json.dumps(record) + "\n" for record in history))
         if self._events:
             for record in history[self._num_events :]:
                 for tag, name in TAGS.items():

@@ -8,7 +8,7 @@ import functools
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,6 +23,14 @@ from digitjax.runs.weights import find_misfit
 logger = logging.getLogger("digitjax.runs")  # users see it
 
 
+class Saved(NamedTuple):
+    """What a run goes on from."""
+
+    state: Any  # the `TrainState`, NumPy arrays
+    history: list[Record]  # a record for each epoch before
+    seconds: float  # what the steps of the epoch that isn't over took
+
+
 class RunCheckpoints:
     """The training states of one run, by step: the last two, and the one of the best validation loss.
 
@@ -30,7 +38,7 @@ class RunCheckpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        _ignore_late_writes()
+        """Looks what is in a run's folder; a state whose writing was cut off, as by a kill, is deleted."""
         policies = ocp.checkpoint_managers
         self._folder = folder.absolute() / RunFile.STATE
         self._manager = ocp.CheckpointManager(
@@ -49,6 +57,10 @@ class RunCheckpoints:
                 ),
             ),
         )
+        cut_off = [step for step in self._manager.all_steps() if not (self._folder / str(step) / RunFile.SUMS).exists()]
+        devices.wait_for_all("looked for what was cut off")
+        for step in cut_off:
+            self._manager.delete(step)
 
     def __enter__(self) -> "RunCheckpoints":
         """Returns itself."""
@@ -62,7 +74,15 @@ class RunCheckpoints:
         """Returns the step of the newest state, None where there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, history: list[Record], validation_loss: float | None = None) -> None:
+    def save(
+        self,
+        step: int,
+        state: Any,
+        history: list[Record],
+        *,
+        validation_loss: float | None = None,
+        seconds: float = 0.0,
+    ) -> None:
         """Saves a state with the records of the epochs before it.
 
         Args:
@@ -70,6 +90,7 @@ class RunCheckpoints:
           state: The `TrainState`.
           history: One record an epoch.
           validation_loss: Of this state, where it was measured.
+          seconds: What the steps of the epoch that isn't over took.
 
         Raises:
           CheckpointError: It can't be written, as on a full disk; the states before it are still there.
@@ -79,7 +100,7 @@ class RunCheckpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(jax.device_get(state) if jax.process_count() == 1 else state),
-                    history=ocp.args.JsonSave({"epochs": history}),
+                    history=ocp.args.JsonSave({"epochs": history, "seconds": seconds}),
                 ),
                 metrics=None if validation_loss is None else {"validation_loss": validation_loss},
                 force=True,
@@ -91,8 +112,8 @@ class RunCheckpoints:
         except Exception as error:
             raise CheckpointError(f"{self._folder / str(step)}: can't be written: {_explain(error)}") from error
 
-    def restore(self, template: Any, step: int | None = None) -> tuple[Any, list[Record]]:
-        """Returns the state (as NumPy arrays in `template`'s structure) and the records saved at `step`.
+    def restore(self, template: Any, step: int | None = None) -> Saved:
+        """Returns what was saved at `step`, the state in `template`'s structure.
 
         None stands for the newest state that is whole; newer ones that are damaged are deleted, with a warning.
 
@@ -115,7 +136,7 @@ class RunCheckpoints:
             ) from error
         if misfit := find_misfit(template, restored["state"]):
             raise CheckpointError(f"{self._folder / str(step)}: doesn't fit this run: {misfit}")
-        return restored["state"], restored["history"]["epochs"]
+        return Saved(restored["state"], restored["history"]["epochs"], restored["history"]["seconds"])
 
     def _find_whole_step(self) -> int:
         """Returns the newest step whose files are as they were written, and deletes the newer ones."""
@@ -134,11 +155,12 @@ class RunCheckpoints:
 
 
 @functools.cache  # once a process
-def _ignore_late_writes() -> None:
-    """Keeps quiet about those writes of a state that end after another has failed.
+def ignore_late_writes() -> None:
+    """Has the process keep quiet about those writes of a state that end after another has failed.
 
     Their errors come from threads of Orbax's, to an event loop that it has closed, perhaps only when the command has
-    told its own. What is to be told is in the first, which `RunCheckpoints.save` raises.
+    told its own. What is to be told is in the first, which `RunCheckpoints.save` raises. This changes
+    `sys.unraisablehook` and asyncio's logger: a command may, a library may not.
     """
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     report = sys.unraisablehook

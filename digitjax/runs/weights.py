@@ -7,6 +7,7 @@ this.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from digitjax.config import ConfigError, TrainConfig
-from digitjax.nn import devices
-from digitjax.nn.inference import Calibration, TrainedModel, compile_apply
+from digitjax.nn.inference import Calibration, TrainedModel, assemble_model
 from digitjax.nn.networks import Variables, create_model, init_variables
 from digitjax.runs import hashes
-from digitjax.runs.files import MODEL_FILES, CheckpointError, RunFile, read_json
+from digitjax.runs.files import MODEL_FILES, CheckpointError, RunFile, read_json, replace_file, write_text
+
+logger = logging.getLogger("digitjax.runs")  # users see it
 
 
 def default_checkpoint() -> Path:
@@ -32,7 +34,7 @@ def default_checkpoint() -> Path:
 def save_config(folder: Path, config: TrainConfig) -> None:
     """Writes `config.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RunFile.CONFIG).write_text(config.to_json())
+    write_text(folder / RunFile.CONFIG, config.to_json())
 
 
 def load_config(folder: Path) -> TrainConfig:
@@ -52,9 +54,14 @@ def load_config(folder: Path) -> TrainConfig:
 
 
 def save_calibration(folder: Path, calibration: Calibration) -> None:
-    """Writes `calibration.json`."""
-    (folder / RunFile.CALIBRATION).write_text(json.dumps(calibration._asdict(), indent=2) + "\n")
+    """Writes `calibration.json`, with which a run is complete."""
+    write_text(folder / RunFile.CALIBRATION, json.dumps(calibration._asdict(), indent=2) + "\n")
     seal_model(folder)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run came to its end, and its model is as it was written then."""
+    return (folder / RunFile.CALIBRATION).exists() and hashes.find_damage(folder, MODEL_FILES) is None
 
 
 def _load_calibration(folder: Path) -> Calibration:
@@ -74,14 +81,12 @@ def save_weights(folder: Path, variables: Variables) -> None:
     Raises:
       CheckpointError: They can't be written, as on a full disk; earlier ones are still there.
     """
-    path, fresh = folder / RunFile.WEIGHTS, folder / f".{RunFile.WEIGHTS}"
+    path = folder / RunFile.WEIGHTS
     try:
-        with fresh.open("wb") as file:
-            np.savez(file, **flatten_dict(jax.device_get(variables), sep="/"))
+        with replace_file(path) as fresh:
+            np.savez(fresh, **flatten_dict(jax.device_get(variables), sep="/"))
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: can't be written: {error.strerror}") from error
-    fresh.replace(path)
     seal_model(folder)
 
 
@@ -93,6 +98,8 @@ def seal_model(folder: Path) -> None:
 def check_model(folder: Path) -> TrainConfig:
     """Returns the config of a trained model whose files are all there and as they were written.
 
+    Says so where its training hasn't ended, and it therefore refuses nothing.
+
     Raises:
       CheckpointError: Something is missing or damaged; the message names it.
     """
@@ -103,6 +110,13 @@ def check_model(folder: Path) -> TrainConfig:
         )
     if damage := hashes.find_damage(folder, MODEL_FILES):
         raise CheckpointError(damage)
+    if config.can_refuse and not (folder / RunFile.CALIBRATION).exists():
+        logger.warning(
+            "%s: the training hasn't ended, so the threshold isn't chosen yet, and letters and scribbles are taken for "
+            "digits; finish it: python -m digitjax.train --resume --out %s",
+            folder,
+            folder,
+        )
     return config
 
 
@@ -114,8 +128,7 @@ def load_model(folder: Path) -> TrainedModel:
     """
     config = check_model(folder)
     path = folder / RunFile.WEIGHTS
-    network = create_model(config)
-    expected = jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
+    expected = jax.eval_shape(lambda: init_variables(create_model(config), jax.random.key(0)))
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             variables = unflatten_dict({name: np.asarray(arrays[name]) for name in arrays}, sep="/")
@@ -123,9 +136,7 @@ def load_model(folder: Path) -> TrainedModel:
         raise CheckpointError(f"{path}: can't be read: {error}") from error
     if misfit := find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
-    # On the device once and for all: a network is asked again and again.
-    variables = devices.replicate(variables, devices.local_mesh())
-    return TrainedModel(config, network, variables, compile_apply(network, variables), _load_calibration(folder))
+    return assemble_model(config, variables, _load_calibration(folder))
 
 
 def find_misfit(expected: Any, found: Any) -> str | None:

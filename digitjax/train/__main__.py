@@ -20,13 +20,15 @@ import tyro
 from digitjax import cli
 from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.data.arrays import Splits
-from digitjax.data.splits import load_splits
+from digitjax.data.splits import load_splits, require_same_data
 from digitjax.nn import devices
+from digitjax.nn.inference import assemble_model
 from digitjax.nn.networks import create_model
 from digitjax.runs import weights
-from digitjax.runs.files import RunFile
-from digitjax.runs.folder import delete_run, holds_run, lock_run
+from digitjax.runs.files import RESULTS, RunFile
+from digitjax.runs.folder import delete_files, holds_run, lock_folder
 from digitjax.runs.history import import_summary_writer
+from digitjax.runs.states import ignore_late_writes
 from digitjax.train.batches import process_part
 from digitjax.train.loop import TrainingError, fit
 
@@ -38,8 +40,11 @@ class TrainArguments(cli.SourceArguments):
     preset: PresetName = "default"
     """The recipe that the other options change, on two cores: quick, 20 seconds for 99.1 %, takes everything for a
     digit; default, a minute; best, about an hour."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainConfig)
-    """What decides the weights."""
+    config: Annotated[TrainConfig | None, tyro.conf.arg(name="", constructor=TrainConfig)] = None
+    """What decides the weights (None: the preset does)."""
+    asked: Annotated[frozenset[str] | None, tyro.conf.Suppress] = None
+    """With `resume`: the names of the options that were asked for, and must be those that the run was started with
+    (None: all that `config` has or, where that is None, the preset, unless it is the default one)."""
     out: Path | None = None
     """The run's folder (default: checkpoints/<dataset>-<model>)."""
     resume: bool = False
@@ -60,18 +65,18 @@ class TrainArguments(cli.SourceArguments):
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
-    _require_dropout(args.config)
+    _require_dropout(args.config or PRESETS[args.preset])
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:
         devices.join_processes(args.coordinator, args.num_processes, args.process_id)
     config, splits, out = _choose_run(args)
-    lock = lock_run(out) if devices.is_first_process() else contextlib.nullcontext()
+    lock = lock_folder(out) if devices.is_first_process() else contextlib.nullcontext()
     with lock:
         try:
             return _train(args, config, splits, out)
-        except (RuntimeError, ValueError) as error:  # JAX's, where another process is gone
-            if jax.process_count() == 1:
+        except Exception as error:
+            if not devices.is_loss_of_another(error):
                 raise
             raise TrainingError(
                 f"another process was lost ({error}); what was saved is kept: start all of them again, with --resume"
@@ -79,8 +84,12 @@ def train(args: TrainArguments) -> int:
 
 
 def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path) -> int:
-    if args.resume and (out / RunFile.REPORT).exists():
+    from digitjax.report import page, plots  # with matplotlib, 0.5 s
+
+    if args.resume and weights.is_complete(out):
         if devices.is_first_process():
+            if not (out / RunFile.PAGE).exists():
+                page.write_report(out)
             print(f"{out} is complete; its report.json and plots say how it ended")
         return cli.EXIT_OK
     if devices.is_first_process():
@@ -94,20 +103,71 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
         print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
         return cli.EXIT_INTERRUPTED
 
-    from digitjax import evaluate  # with SciPy, scikit-learn and matplotlib, which only now are needed
-    from digitjax.report import page, plots
+    from digitjax import evaluate  # with SciPy and scikit-learn, which only now are needed
     from digitjax.train import calibrate
 
-    trained = weights.load_model(out)
+    trained = assemble_model(config, result.variables)
     trained = trained._replace(calibration=calibrate.calibrate(trained, splits.validation))
-    weights.save_calibration(out, trained.calibration)
     plots.save_history(out / RunFile.HISTORY, result.history, f"{config.model} on {config.dataset}")
     evaluation = evaluate.evaluate_dataset(trained, splits.test)
     evaluate.write_evaluation(out, evaluation)
-    path = page.write_report(out)
+    weights.save_calibration(out, trained.calibration)  # last: now the run is complete
     print(evaluation.report)
-    print(f"\n{out} holds the weights, report.json and the plots; {path} shows all of it")
+    print(f"\n{out} holds the weights, report.json and the plots; {out / RunFile.PAGE} shows all of it")
     return cli.EXIT_OK
+
+
+def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:
+    if args.resume:
+        if (out / RunFile.WEIGHTS).exists() and not (out / RunFile.STATE).exists():
+            raise DigitjaxError(f"{out} holds weights, but no state to go on from: train anew (--overwrite)")
+        delete_files(out, RESULTS)  # such as of an evaluation halfway
+        return
+    if holds_run(out):
+        if not args.overwrite:
+            raise DigitjaxError(
+                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
+            )
+        delete_files(out)
+    weights.save_config(out, config)
+
+
+# ---------------------------------------------------------------- which run it is
+
+
+def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
+    """Decides config, data and folder."""
+    config = args.config or PRESETS[args.preset]
+    dataset = weights.load_config(args.out).dataset if args.resume and args.out else config.dataset
+    with devices.first_process_first("data"):  # which may have to be prepared
+        splits = load_splits(dataset, args.data_dir, args.idx_dir, part=process_part())
+    config = _adapt_to_data(config, splits)
+    out = args.out or _default_folder(config)
+    if args.resume:
+        started = weights.load_config(out)
+        _require_same_options(args, config, started, out)
+        require_same_data(started, splits)
+        config = started
+    return config, splits, out
+
+
+def _adapt_to_data(config: TrainConfig, splits: Splits) -> TrainConfig:
+    """Returns the config with what the data says; only with digits can others be drawn."""
+    dataset = splits.name if config.dataset == "auto" else config.dataset
+    config = dataclasses.replace(
+        config, dataset=dataset, class_names=splits.class_names, class_hashes=splits.class_hashes
+    )
+    if splits.class_names == DIGITS:
+        return config
+    return dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
+
+
+def _default_folder(config: TrainConfig) -> Path:
+    if config.dataset.startswith(FOLDER_PREFIX):
+        data_name = f"folder-{Path(config.dataset.removeprefix(FOLDER_PREFIX)).resolve().name}"
+    else:
+        data_name = config.dataset.replace("/", "-")
+    return Path("checkpoints") / f"{data_name}-{config.model}"
 
 
 def _require_dropout(config: TrainConfig) -> None:
@@ -117,59 +177,43 @@ def _require_dropout(config: TrainConfig) -> None:
         )
 
 
-def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:
-    if holds_run(out) and not args.resume:
-        if not args.overwrite:
-            raise DigitjaxError(
-                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
-            )
-        delete_run(out)
-    weights.save_config(out, config)
-
-
-def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
-    """Decides config, data and folder."""
-    config = args.config
-    if args.resume and args.out:
-        config = _resumed_config(args.out, config)
-    with devices.first_process_first("data"):  # which may have to be prepared
-        splits = load_splits(config.dataset, args.data_dir, args.idx_dir, part=process_part())
-    config = dataclasses.replace(config, dataset=splits.name, class_names=splits.class_names)
-    if splits.class_names != DIGITS:
-        config = dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
-    out = args.out or _default_folder(config)
-    return _resumed_config(out, config) if args.resume else config, splits, out
-
-
-def _default_folder(config: TrainConfig) -> Path:
-    if config.dataset.startswith(FOLDER_PREFIX):
-        data_name = Path(config.dataset.removeprefix(FOLDER_PREFIX)).name
+def _require_same_options(args: TrainArguments, config: TrainConfig, started: TrainConfig, out: Path) -> None:
+    """Refuses what was asked for and isn't how the run was started; what the data decides isn't asked for."""
+    options, started_options = config.list_options(), started.list_options()
+    if args.asked is not None:
+        asked = args.asked
+    elif args.config is not None:
+        asked = frozenset(options)
     else:
-        data_name = config.dataset.replace("/", "-")
-    return Path("checkpoints") / f"{data_name}-{config.model}"
-
-
-def _resumed_config(out: Path, asked: TrainConfig) -> TrainConfig:
-    """Returns the config that the run in `out` was started with; options that disagree with it are an error."""
-    saved = weights.load_config(out)
-    for field in dataclasses.fields(TrainConfig):
-        value, started = getattr(asked, field.name), getattr(saved, field.name)
-        if value not in (started, field.default):
+        asked = frozenset({"preset"} if args.preset != TrainArguments.preset else ())
+    for name, value in options.items():
+        found = started_options[name]
+        if found == value or name in ("class_names", "class_hashes"):
+            continue
+        if name in asked:
             raise DigitjaxError(
-                f"{out} was started with {field.name}={started!r}, not {value!r}: leave the option out, or change --out"
+                f"{out} was started with {name}={found!r}, not {value!r}: leave the option out, or change --out"
             )
-    return saved
+        if "preset" in asked:
+            raise DigitjaxError(
+                f"{out} wasn't started with --preset {args.preset}, whose {name} is {value!r}, but with {found!r}: "
+                "leave the option out, or change --out"
+            )
+
+
+# ---------------------------------------------------------------- the command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.train`."""
+    ignore_late_writes()
     status = cli.run(
         train,
         TrainArguments,
         argv,
         program="-m digitjax.train",
         about="Trains a digit classifier, evaluates and keeps it.",
-        default=TrainArguments(config=PRESETS[_find_preset(argv)]),
+        default=TrainArguments(config=PRESETS[_find_preset(argv)], asked=_find_options(argv)),
     )
     if status == cli.EXIT_WRONG_USE and jax.distributed.is_initialized():
         os._exit(status)  # a usual end would wait for the others, who wait for this one
@@ -184,6 +228,12 @@ def _find_preset(argv: Sequence[str] | None) -> PresetName:
         return cast("PresetName", parser.parse_known_args(argv)[0].preset)
     except argparse.ArgumentError:  # the command's own parser tells the user, with its help
         return "default"
+
+
+def _find_options(argv: Sequence[str] | None) -> frozenset[str]:
+    """Returns the options that the command line names: a parser tells the values, but not whose they are."""
+    words = sys.argv[1:] if argv is None else argv
+    return frozenset(word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--"))
 
 
 if __name__ == "__main__":

@@ -92,9 +92,10 @@ def plan_epoch(
 ) -> tuple[Int32[np.ndarray, "shown"], AugmentConfig]:
     """Returns which images an epoch (from 0) shows, and how far they are varied.
 
-    An epoch that settles shows all of the data's own images and a share of the drawn ones. Towards the end, less
-    distortion brings training closer to what is tested (Touvron et al. 2019, https://arxiv.org/abs/1906.06423). And
-    drawn digits aren't by MNIST's writers: for them an upstroke makes a 7.
+    An epoch that settles shows all of the data's own images and a share of the drawn ones. It has as many steps as the
+    others, so images are shown again: where 44 % are drawn, as `best` has it, each 1.5 times on average. Towards the
+    end, less distortion brings training closer to what is tested (Touvron et al. 2019,
+    https://arxiv.org/abs/1906.06423). And drawn digits aren't by MNIST's writers: for them an upstroke makes a 7.
     """
     if epoch < config.epochs - config.settle_epochs:
         return np.arange(len(is_drawn), dtype=np.int32), config.augment

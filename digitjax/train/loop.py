@@ -22,12 +22,12 @@ from digitjax.nn.inference import apply_model, compute_logits
 from digitjax.nn.networks import Variables, create_model
 from digitjax.runs.history import HistoryWriter, Record
 from digitjax.runs.progress import Progress
-from digitjax.runs.states import RunCheckpoints
+from digitjax.runs.states import RunCheckpoints, Saved
 from digitjax.train.batches import count_steps, order_epoch, place_images
 from digitjax.train.loss import compute_loss
 from digitjax.train.schedule import create_schedule, scale_on_plateau, should_stop_early
-from digitjax.train.state import Metrics, TrainState, create_state, zero_metrics
-from digitjax.train.step import train_step
+from digitjax.train.state import Metrics, create_state, zero_metrics
+from digitjax.train.step import compile_step, train_step
 
 
 class TrainingError(DigitjaxError):
@@ -71,24 +71,31 @@ def fit(
         _catch_signals() as stop,
         Progress(num_steps, config, show_progress) as progress,
     ):
-        state, history = _begin(config, num_steps, checkpoints)
-        step = progress.start(int(state.step))
+        state, history, seconds = _begin(config, num_steps, checkpoints)
+        if devices.is_first_process():
+            writer.write(history)  # a kill may have come between the state and its line
+        step, compiled = progress.start(int(state.step)), None
         while step < num_steps and not should_stop_early(_losses(history), config.early_stopping_epochs):
-            begin, first_step, last_step = time.perf_counter(), step, (step // steps_per_epoch + 1) * steps_per_epoch
+            last_step = (step // steps_per_epoch + 1) * steps_per_epoch
             data, limits = order_epoch(train, config, step // steps_per_epoch)
             rate_scale = scale_on_plateau(_losses(history), config.plateau_epochs)
-            take_step = partial(train_step, config=dataclasses.replace(config, augment=limits), num_steps=num_steps)
+            epoch_config = dataclasses.replace(config, augment=limits)
+            if epoch_config != compiled:  # or the first step's compiling would count as the epoch's time
+                compile_step(state, data, config=epoch_config, num_steps=num_steps)
+                compiled = epoch_config
+            begin = time.perf_counter() - seconds  # as if what came before an interruption had been right before
             while step < last_step and not _is_stopping(stop, step):
-                state = take_step(state, data, rate_scale)
+                state = train_step(state, data, rate_scale, config=epoch_config, num_steps=num_steps)
                 step += 1
                 progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
             if step < last_step:
                 _require_finite(state.metrics.loss, state.metrics, checkpoints)
-                checkpoints.save(step, state, history)
+                if step != checkpoints.latest_step():  # else no step was taken since
+                    checkpoints.save(step, state, history, seconds=time.perf_counter() - begin)
                 return Fit(state.average, history, interrupted=True)
 
             metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
-            seconds = time.perf_counter() - begin
+            seconds, epoch_seconds = 0.0, time.perf_counter() - begin
             loss, accuracy = _validate(config, state.average, splits.validation)
             _require_finite(float(metrics.loss) + loss, metrics, checkpoints)
             record = {
@@ -99,8 +106,8 @@ def fit(
                 "validation_loss": loss,
                 "validation_accuracy": accuracy,
                 "learning_rate": float(schedule(step - 1)) * rate_scale,
-                "seconds": round(seconds, 3),
-                "images_per_second": round((step - first_step) * config.batch_size / seconds, 1),
+                "seconds": round(epoch_seconds, 3),
+                "images_per_second": round(steps_per_epoch * config.batch_size / epoch_seconds, 1),
             }
             history.append(record)
             state = state._replace(metrics=devices.replicate(zero_metrics(), devices.global_mesh()))
@@ -112,16 +119,16 @@ def fit(
                 return Fit(state.average, history, interrupted=True)
         if config.early_stopping_epochs:
             best = history[int(np.argmin(_losses(history)))]
-            state, _ = checkpoints.restore(state, best["step"])
+            state = checkpoints.restore(state, best["step"]).state
         return Fit(state.average, history, interrupted=False)
 
 
-def _begin(config: TrainConfig, num_steps: int, checkpoints: RunCheckpoints) -> tuple[TrainState, list[Record]]:
-    """Returns the state to go on from, on all devices, and the records of the epochs before it."""
-    state, history = create_state(config, num_steps), list[Record]()
+def _begin(config: TrainConfig, num_steps: int, checkpoints: RunCheckpoints) -> Saved:
+    """Returns what to go on from, the state on all devices."""
+    saved = Saved(create_state(config, num_steps), [], 0.0)
     if checkpoints.latest_step() is not None:
-        state, history = checkpoints.restore(state)
-    return devices.replicate(state, devices.global_mesh()), history
+        saved = checkpoints.restore(saved.state)
+    return saved._replace(state=devices.replicate(saved.state, devices.global_mesh()))
 
 
 def _losses(history: Sequence[Record]) -> list[float]:

@@ -74,6 +74,12 @@ def train_step(
     )
 
 
+def compile_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num_steps: int) -> None:
+    """Has `train_step` compiled for such arguments, by a step whose result nobody takes; the state stays as it is."""
+    copy = jax.tree.map(jnp.copy, state)
+    jax.block_until_ready(train_step(copy, train, 1.0, config=config, num_steps=num_steps))
+
+
 def _sum_over(loss_fn: Callable[..., Any], params: Any, micro_batches: Any) -> Any:
     """Returns sums over the micro-batches: gradients, losses, and what else `loss_fn` returns."""
     if not layers.on_cpu():

@@ -1,25 +1,17 @@
 import dataclasses
 import gzip
-import json
-import shutil
 import struct
 import zipfile
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image, ImageDraw
 
-from digitjax import config, evaluate
+from digitjax import config
 from digitjax.data.arrays import DatasetError
 from digitjax.data.published import BUILDERS, EmnistBalanced, EmnistBuilder, EmnistLetters, Kmnist
 from digitjax.data.splits import IDX_DIR_VARIABLE, UnreachableError, load_splits
-from digitjax.pictures.preprocess import preprocess_image
-from digitjax.predict import Recognizer
-from digitjax.predict import __main__ as predict_command
-from digitjax.runs import weights
 from digitjax.train import __main__ as train_command
 
 # As published: classes, training and test images.
@@ -94,7 +86,11 @@ def test_files_become_splits(name, make_small, tmp_path):
     splits = load_splits(name, tmp_path / "tfds", write_files(tmp_path / "idx", contents))
     assert splits.name == name
     assert splits.class_names == BUILDERS[name].CLASS_NAMES
-    assert [len(part.labels) for part in splits[2:]] == [NUM_TRAIN - NUM_VALIDATION, NUM_VALIDATION, NUM_TEST]
+    assert [len(part.labels) for part in splits.parts.values()] == [
+        NUM_TRAIN - NUM_VALIDATION,
+        NUM_VALIDATION,
+        NUM_TEST,
+    ]
     images, labels = arrays["TEST"]
     # NIST's files hold the columns of an image where others hold its rows.
     upright = np.stack([image.T for image in images]) if name.startswith("emnist") else images
@@ -147,113 +143,3 @@ def test_the_variable_is_mnists_alone(make_small, tmp_path, monkeypatch):
 def test_unknown_names_are_told(capsys):
     assert train_command.main(["--dataset", "mnits"]) == 2
     assert "dataset must be one of auto, mnist, digits" in capsys.readouterr().err
-
-
-# ---------------------------------------------------------------- a folder of one's own
-
-
-def draw_sign(kind, rng):
-    """A sign on paper: a ring, a cross or a bar, anywhere and of any size."""
-    paper = Image.new("L", (120, 120), int(rng.integers(200, 256)))
-    pen = ImageDraw.Draw(paper)
-    x, y, size = *rng.integers(40, 80, 2).tolist(), int(rng.integers(18, 35))
-    if kind == "ring":
-        pen.ellipse((x - size, y - size, x + size, y + size), outline=20, width=6)
-    else:
-        pen.line((x, y - size, x, y + size), fill=20, width=7)
-    if kind == "cross":
-        pen.line((x - size, y, x + size, y), fill=20, width=7)
-    return paper
-
-
-KINDS = ("bar", "cross", "ring")
-
-
-@pytest.fixture
-def signs(tmp_path):
-    rng = np.random.default_rng(0)
-    for kind in KINDS:
-        (tmp_path / "signs" / kind).mkdir(parents=True)
-        for i in range(40):
-            draw_sign(kind, rng).save(tmp_path / "signs" / kind / f"{i:02}.png")
-    return tmp_path / "signs"
-
-
-def test_a_folder_becomes_splits(signs, tmp_path):
-    splits = load_splits(f"folder:{signs}", tmp_path / "tfds")
-    assert splits.class_names == KINDS
-    for part, n in ((splits.train, 32), (splits.validation, 4), (splits.test, 4)):
-        assert np.bincount(part.labels).tolist() == [n, n, n]
-    # Each picture once, as prediction would prepare it.
-    seen = {image.tobytes() for part in splits[2:] for image in part.images}
-    assert seen == {preprocess_image(path).canonical.tobytes() for path in signs.rglob("*.png")}
-
-
-def test_a_changed_folder_is_prepared_anew(signs, tmp_path):
-    def count():
-        return sum(len(part.labels) for part in load_splits(f"folder:{signs}", tmp_path / "tfds")[2:])
-
-    assert count() == 120
-    (signs / "bar" / "00.png").unlink()
-    assert count() == 119
-
-
-def test_pictures_that_cant_be_used_are_left_out_and_named(signs, tmp_path, caplog):
-    (signs / "ring" / "broken.png").write_bytes(b"x")
-    Image.new("L", (50, 50), 255).save(signs / "ring" / "blank.png")
-    splits = load_splits(f"folder:{signs}", tmp_path / "tfds")
-    assert sum(len(part.labels) for part in splits[2:]) == 120
-    left_out = [record.message for record in caplog.records if "left out" in record.message]
-    assert len(left_out) == 2
-    assert "blank.png is blank" in left_out[0]
-    assert "broken.png" in left_out[1]
-
-
-def test_folders_that_hold_no_classes_are_told(signs, tmp_path):
-    with pytest.raises(DatasetError, match="nowhere: is not a folder"):
-        load_splits(f"folder:{tmp_path / 'nowhere'}", tmp_path / "tfds")
-    with pytest.raises(DatasetError, match="two or more classes, found 0"):
-        load_splits(f"folder:{signs / 'bar'}", tmp_path / "tfds")
-    for path in list((signs / "bar").iterdir())[2:]:
-        path.unlink()
-    with pytest.raises(DatasetError, match=r"bar: 3 pictures are the least, found 2"):
-        load_splits(f"folder:{signs}", tmp_path / "tfds")
-    (signs / "bar" / "broken.png").write_bytes(b"x")
-    with pytest.raises(DatasetError, match=r"'bar': only 2 of its 3 pictures can be used"):
-        load_splits(f"folder:{signs}", tmp_path / "tfds")
-
-
-def test_a_model_of_ones_own_classes_names_them(signs, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    arguments = ["--dataset", f"folder:{signs}", "--data-dir", str(tmp_path / "tfds"), "--model", "mlp"]
-    assert train_command.main([*arguments, "--epochs", "40", "--batch-size", "32"]) == 0
-    run = Path("checkpoints/signs-mlp")
-    assert weights.load_config(run).class_names == KINDS
-    assert json.loads((run / "report.json").read_text())["per_class"].keys() == set(KINDS)
-    capsys.readouterr()
-
-    rng = np.random.default_rng(1)
-    for kind in KINDS:
-        draw_sign(kind, rng).save(f"{kind}.png")
-    assert predict_command.main(["--checkpoint", str(run), "--format", "json", *(f"{kind}.png" for kind in KINDS)]) == 0
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer["label"] for answer in answers] == list(KINDS)
-    assert [(answer["digit"], len(answer["probabilities"])) for answer in answers] == [(None, 3)] * 3
-    assert predict_command.main(["--checkpoint", str(run), "--show", "shown.png", "ring.png"]) == 0
-    assert capsys.readouterr().out.startswith("ring.png: ring (")
-    recognizer = Recognizer.load(run)
-    two = Image.new("L", (260, 120), 255)
-    two.paste(draw_sign("ring", rng), (0, 0))
-    two.paste(draw_sign("ring", rng), (140, 0))
-    assert recognizer.read(two).text == "ringring"
-
-    Path("labels.csv").write_text("file,label\nbar.png,bar\nring.png,cross\n")
-    assert evaluate.main([str(run), "--images", "labels.csv", "--out", "measured"]) == 0
-    assert json.loads(Path("measured/report.json").read_text())["accuracy"] == 0.5
-    Path("labels.csv").write_text("file,label\nbar.png,stick\n")
-    assert evaluate.main([str(run), "--images", "labels.csv"]) == 2
-    assert "label must be one of bar, cross, ring, found 'stick'" in capsys.readouterr().err
-
-    shutil.rmtree(signs / "bar")
-    assert evaluate.main([str(run), "--data-dir", str(tmp_path / "tfds")]) == 2
-    assert "holds the classes cross, ring, and the model knows bar, cross, ring" in capsys.readouterr().err

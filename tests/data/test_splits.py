@@ -103,7 +103,7 @@ def test_idx_files_become_splits(tmp_path, idx_dir):
 def test_a_prepared_copy_comes_first(tmp_path, idx_dir):
     first = load_tiny(tmp_path, idx_dir)
     again = load_tiny(tmp_path)  # neither files nor network
-    for a, b in zip(first[2:], again[2:], strict=True):
+    for a, b in zip(first.parts.values(), again.parts.values(), strict=True):
         np.testing.assert_array_equal(a.images, b.images)
         np.testing.assert_array_equal(a.labels, b.labels)
 
@@ -125,7 +125,7 @@ def test_mnist_is_whole_and_auto_takes_it_where_it_is(mnist_files, tmp_path):
     in_test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     in_training_files = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert mnist.name == "mnist"
-    assert [len(part.labels) for part in mnist[2:]] == [55_000, 5_000, 10_000]
+    assert [len(part.labels) for part in mnist.parts.values()] == [55_000, 5_000, 10_000]
     assert np.bincount(mnist.test.labels).tolist() == in_test
     assert np.bincount(np.concatenate([mnist.train.labels, mnist.validation.labels])).tolist() == in_training_files
     assert mnist.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # the published order
@@ -313,8 +313,8 @@ def test_mnist_never_falls_back(offline, capsys):
 
 
 def test_bundled_digits_are_drawn_as_mnist_is(digits):
-    assert sum(len(part.labels) for part in digits[2:]) == 1797
-    everything = np.concatenate([part.labels for part in digits[2:]])
+    assert sum(len(part.labels) for part in digits.parts.values()) == 1797
+    everything = np.concatenate([part.labels for part in digits.parts.values()])
     assert np.bincount(everything).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # UCI's figures
     for image in digits.train.images[..., 0]:
         rows, columns = np.nonzero(image)
@@ -329,5 +329,5 @@ def test_command_counts_and_draws(tmp_path, capsys, digits):
     printed = capsys.readouterr().out
     assert "digits: 1,797 images" in printed
     row = next(line.split() for line in printed.splitlines() if line.startswith("3 "))
-    assert [int(count) for count in row[1:]] == [int((part.labels == 3).sum()) for part in digits[2:]]
+    assert [int(count) for count in row[1:]] == [int((part.labels == 3).sum()) for part in digits.parts.values()]
     assert out.stat().st_size > 5000

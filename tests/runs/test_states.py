@@ -7,7 +7,7 @@ import pytest
 
 from digitjax.config import TrainConfig
 from digitjax.runs.files import CheckpointError
-from digitjax.runs.folder import lock_run
+from digitjax.runs.folder import lock_folder
 from digitjax.runs.states import RunCheckpoints
 from digitjax.train.state import create_state
 
@@ -24,10 +24,10 @@ def test_states_come_back_with_their_history(tmp_path):
         checkpoints.save(45, state._replace(step=np.int32(45)), [])  # as after an interruption
     with RunCheckpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() == 45
-        restored, history = checkpoints.restore(state)
+        restored, history, _ = checkpoints.restore(state)
         assert int(restored.step) == 45
         assert history == []
-        best, history = checkpoints.restore(state, 20)  # not among the last two, but the best
+        best, history, _ = checkpoints.restore(state, 20)  # not among the last two, but the best
         assert int(best.step) == 20
         assert history == [{"epoch": 20, "validation_loss": 0.1}]
         jax.tree.map(np.testing.assert_array_equal, best.opt_state, jax.device_get(state.opt_state))
@@ -68,7 +68,7 @@ def test_damage_to_any_file_of_a_state_falls_back_to_the_one_before(tmp_path, ca
         whole = path.read_bytes()
         path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:] if whole else b"x")
         with RunCheckpoints(tmp_path / "run") as checkpoints:
-            restored, history = checkpoints.restore(state)
+            restored, history, _ = checkpoints.restore(state)
             assert (int(restored.step), history) == (1, [{"epoch": 1}])
             assert checkpoints.latest_step() == 1  # what is damaged is in nobody's way any more
         assert "going on from step 1" in caplog.text
@@ -82,9 +82,22 @@ def test_without_a_whole_state_a_run_begins_anew(tmp_path):
     state = create_state(CONFIG, 10)
     with RunCheckpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state, [])
-    (tmp_path / "state" / "1" / "SHA256SUMS").unlink()  # as a kill leaves it just before the end of writing
+    (tmp_path / "state" / "1" / "SHA256SUMS").write_text("")
     with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="start anew"):
         checkpoints.restore(state)
+
+
+def test_a_state_that_a_kill_cut_off_is_gone_and_the_one_before_stands(tmp_path, caplog):
+    state = create_state(CONFIG, 10)
+    with RunCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, [], seconds=2.5)
+        checkpoints.save(2, state, [])
+    for step, before in ((2, 1), (1, None)):
+        (tmp_path / "state" / str(step) / "SHA256SUMS").unlink()  # it is written last
+        with RunCheckpoints(tmp_path) as checkpoints:
+            assert checkpoints.latest_step() == before
+            assert not before or checkpoints.restore(state).seconds == 2.5
+    assert not caplog.text  # nothing was lost that had been whole
 
 
 # Where Orbax's storage fails, threads of its own end with errors that nobody waits for.
@@ -106,16 +119,16 @@ def test_on_a_full_disk_earlier_states_stay(tmp_path, full_disk):
 
 LOCK = """
 import os, pathlib, signal, sys
-from digitjax.runs.folder import lock_run
-with lock_run(pathlib.Path(sys.argv[1])):
+from digitjax.runs.folder import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_run_is_locked_until_its_process_ends(tmp_path, python):
-    with lock_run(tmp_path):
+    with lock_folder(tmp_path):
         refused = python("-c", LOCK, str(tmp_path))
-        assert b"another process is training into it" in refused.stderr
+        assert b"another process is writing into it" in refused.stderr
     assert python("-c", LOCK, str(tmp_path)).returncode == -signal.SIGKILL
-    with lock_run(tmp_path):
+    with lock_folder(tmp_path):
         pass

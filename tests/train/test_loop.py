@@ -125,7 +125,7 @@ def test_without_averaging_the_last_weights_are_kept(digits, tmp_path):
     config = replace(CONFIG, epochs=1, average_decay=0.0)
     result = fit(config, digits, tmp_path)
     with RunCheckpoints(tmp_path) as checkpoints:
-        state, _ = checkpoints.restore(create_state(config, 19))
+        state = checkpoints.restore(create_state(config, 19)).state
     assert_same_trees(result.variables["params"], state.params)
 
 
@@ -154,7 +154,7 @@ def test_a_run_whose_loss_is_lost_stops_and_keeps_the_last_good_state(digits, tm
     with pytest.raises(TrainingError, match=r"since step 32; the state of step 23 is kept.*--learning-rate"):
         fit(CONFIG, digits, tmp_path)
     with RunCheckpoints(tmp_path) as checkpoints:
-        state, history = checkpoints.restore(create_state(CONFIG, 100))
+        state, history, _ = checkpoints.restore(create_state(CONFIG, 100))
     assert int(state.step) == 23
     assert len(history) == 1
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

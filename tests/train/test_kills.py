@@ -1,0 +1,132 @@
+"""Runs that are killed, at the worst moments and at any, end in the very same weights."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import TINY_RUN, assert_same_trees
+
+from digitjax.runs import weights
+from digitjax.runs.history import read_history
+from digitjax.train import __main__ as command
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, run, compiled):
+    arguments = [sys.executable, "-m", "digitjax.train", *TINY_RUN, "--out", str(tmp_path / "killed")]
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(arguments, **pipes, env={**os.environ, **compiled}) as process:
+        for line in process.stderr:  # reading waits for the second epoch
+            if "epoch   2/6" in line:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "report.json").exists()
+    assert command.main(["--resume", "--out", str(tmp_path / "killed")]) == 0
+    assert_same_trees(weights.load_model(tmp_path / "killed").variables, weights.load_model(run).variables)
+
+
+def kill_at_random(rng, out, num_kills, num_epochs):
+    """Trains in processes that are killed in or after one of their first epochs, and then to the end."""
+    arguments = [sys.executable, "-m", "digitjax.train", *TINY_RUN, "--epochs", str(num_epochs), "--out", str(out)]
+    for _ in range(num_kills):
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            epochs_left = rng.integers(1, 3)
+            for line in process.stderr:
+                epochs_left -= line.startswith("epoch")
+                if not epochs_left:
+                    break
+            # An epoch takes about as long as writing its state does, so half of the kills strike there.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, 0.5))
+            process.kill()
+            process.stderr.read()
+        assert process.returncode == -signal.SIGKILL
+        if "--resume" not in arguments:
+            arguments.append("--resume")
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_kills", [2, 20])
+def test_kills_at_random_moments_change_no_bit(tmp_path, num_kills):
+    num_epochs = 5 * num_kills
+    kill_at_random(np.random.default_rng(num_kills), tmp_path / "killed", num_kills, num_epochs)
+    assert command.main([*TINY_RUN, "--epochs", str(num_epochs), "--out", str(tmp_path / "whole")]) == 0
+    assert_same_trees(
+        weights.load_model(tmp_path / "killed").variables, weights.load_model(tmp_path / "whole").variables
+    )
+
+
+# ---------------------------------------------------------------- at every write
+
+SHORT_RUN = ["--dataset", "digits", "--model", "mlp", "--epochs", "2", "--batch-size", "64"]
+
+# Trains once for each moment, in a process of its own that is killed there: just before or just after a file or folder
+# of the run, Orbax's among them, gets its name. Prints how many names each process gave, and how it ended.
+KILL = """
+import json, os, signal, sys
+from digitjax import evaluate
+from digitjax.train import __main__ as command
+from digitjax.report import page, plots
+from digitjax.train import calibrate
+evaluate.NUM_NEGATIVES = 10
+
+def train(moment, out):
+    calls = 0
+    def watch(function):
+        def watched(*args, **options):
+            nonlocal calls
+            calls += 1
+            if moment == 2 * calls - 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            function(*args, **options)
+            if moment == 2 * calls - 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return watched
+    os.replace, os.rename = watch(os.replace), watch(os.rename)
+    status = command.main([*json.loads(sys.argv[1]), "--out", out])
+    print("calls", calls, flush=True)
+    os._exit(status)
+
+for moment in json.loads(sys.argv[2]):
+    if not (child := os.fork()):
+        train(moment, f"{sys.argv[3]}/{moment}")
+    print(moment, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The short run, not killed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert command.main([*SHORT_RUN, "--out", str(out)]) == 0
+    return out
+
+
+# After the first state before its hashes, after the weights before theirs, after the last file before its hash.
+WORST = [9, 26, 39]
+
+
+@pytest.mark.parametrize("moments", [WORST, pytest.param(list(range(42)), marks=pytest.mark.slow)])
+def test_a_kill_at_any_write_changes_no_bit(tmp_path, python, compiled, whole, moments):
+    never = 1000
+    result = python("-c", KILL, json.dumps(SHORT_RUN), json.dumps([*moments, never]), str(tmp_path), **compiled)
+    lines = result.stdout.decode().split("\n")
+    assert "calls 21" in lines, result.stderr.decode()  # so the moments are all there are
+    assert [line for line in lines if line.endswith(" -9")] == [f"{moment} -9" for moment in moments]
+    expected = weights.load_model(whole).variables
+    for moment in moments:
+        out = tmp_path / str(moment)
+        arguments = ["--resume", "--out", str(out)] if moment else [*SHORT_RUN, "--out", str(out)]
+        assert command.main(arguments) == 0, moment
+        assert_same_trees(weights.load_model(out).variables, expected)
+        assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}, moment
+        assert len(read_history(out)) == 2
+        assert weights.is_complete(out)
+        shutil.rmtree(out)
