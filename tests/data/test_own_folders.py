@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from conftest import assert_same_trees
 from PIL import Image, ImageDraw
 
 from digitjax import evaluate
+from digitjax.config import TrainConfig
 from digitjax.data.arrays import DatasetError
 from digitjax.data.folder import count_held_out
 from digitjax.data.splits import load_splits
@@ -19,6 +22,8 @@ from digitjax.predict import Recognizer
 from digitjax.predict import __main__ as predict_command
 from digitjax.runs import weights
 from digitjax.train import __main__ as train_command
+from digitjax.train import loop
+from digitjax.train.step import train_step
 
 
 def draw_sign(kind, rng):
@@ -192,3 +197,66 @@ def test_a_model_of_ones_own_classes_names_them(signs, tmp_path, capsys, monkeyp
     shutil.rmtree(signs / "bar")
     assert evaluate.main([str(run), "--data-dir", str(tmp_path / "tfds")]) == 2
     assert "holds the classes cross, ring, and the run was started with bar, cross, ring" in capsys.readouterr().err
+
+
+def test_folders_have_runs_of_their_own(tmp_path, monkeypatch):
+    """Not those of a published data set of that name, nor one without a name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    for dataset in ("folder:mnist", f"folder:{tmp_path / 'mnist'}", "folder:mnist/../mnist/"):
+        config = TrainConfig(dataset=dataset)
+        assert train_command._default_folder(config) == Path("checkpoints/folder-mnist-default")
+    monkeypatch.chdir(tmp_path / "mnist")
+    assert train_command._default_folder(TrainConfig(dataset="folder:.")) == Path("checkpoints/folder-mnist-default")
+
+
+# ---------------------------------------------------------------- shapes of data
+
+TEN = [str(digit) for digit in range(10)]
+
+# How many pictures each class has. Ten digits get drawn ones beside them, from block to block of some 4,000 pictures.
+SHAPES = {
+    "two classes": {"no": 15, "yes": 15},
+    "one class of three": {"a": 40, "b": 3, "c": 40},
+    "three of each digit": dict.fromkeys(TEN, 3),
+    "twelve classes": dict.fromkeys([*TEN, "minus", "größer als"], 20),
+}
+LARGE_SHAPES = {
+    "a thousand of each digit": dict.fromkeys(TEN, 1000),
+    "three thousand of each digit": dict.fromkeys(TEN, 3000),
+    "hardly any zeros and sevens": {**dict.fromkeys(TEN, 900), "0": 3, "7": 4},
+    "one digit above all": {**dict.fromkeys(TEN, 5), "1": 9000},
+    "two uneven classes": {"many": 9000, "few": 3},
+    "eleven classes": dict.fromkeys([*TEN, "none"], 500),
+}
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_SHAPES)])
+def test_data_of_any_shape_trains_stops_goes_on_and_is_evaluated(shape, digits, tmp_path, monkeypatch):
+    counts = (SHAPES | LARGE_SHAPES)[shape]
+    rng = np.random.default_rng(0)
+    for label, (class_name, count) in enumerate(counts.items()):
+        (tmp_path / "pictures" / class_name).mkdir(parents=True)
+        images = digits.train.images[digits.train.labels == label % 10]
+        for i in range(count):
+            paper = 255 - np.pad(images[rng.integers(len(images)), ..., 0], 4)
+            paper[0, 0] -= rng.integers(20)  # no two files alike
+            paper[0, 1] -= rng.integers(20)
+            Image.fromarray(paper).save(tmp_path / "pictures" / class_name / f"{i}.png", compress_level=1)
+    out, folders = str(tmp_path / "run"), ["--data-dir", str(tmp_path / "tfds")]
+    stops = iter([False, True])  # in the second step
+
+    def stopping_step(*args, **options):
+        if next(stops, False):
+            os.kill(os.getpid(), signal.SIGINT)
+        return train_step(*args, **options)
+
+    monkeypatch.setattr(loop, "train_step", stopping_step)
+    arguments = ["--dataset", f"folder:{tmp_path / 'pictures'}", "--model", "mlp", "--epochs", "3"]
+    assert train_command.main([*arguments, "--batch-size", "16", "--out", out, *folders]) == 130
+    assert train_command.main(["--resume", "--out", out, *folders]) == 0
+    assert evaluate.main([out, *folders]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
+    assert report["per_class"].keys() == counts.keys()
+    assert all(scores["support"] >= 1 for scores in report["per_class"].values())
+    assert (report["rejection"] is not None) == (list(counts) == TEN)

@@ -189,3 +189,12 @@ def test_turned_digits_are_other_shapes(digits):
     turned = turn_digit(np.random.default_rng(0), digits.train)
     assert turned.shape == (canvas.SIDE, canvas.SIDE)
     assert turned.any()
+
+
+@pytest.mark.parametrize("labels", [[0], [1, 8], [4], list(range(1, 10))])
+def test_drawings_are_made_of_the_digits_that_there_are(digits, labels):
+    """Pictures of one's own may lack some in a block: what would be made of these are letters instead."""
+    some = digits.train.take(np.flatnonzero(np.isin(digits.train.labels, labels)))
+    drawn = add_drawn(some, TrainConfig(negative_share=0.3))
+    assert np.sum(drawn.labels == 10) == round(0.3 * len(some.labels) / (1 - 0.3 - 0.02 - 0.06))
+    assert drawn.images.any(axis=(1, 2, 3)).all()

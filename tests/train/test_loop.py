@@ -14,7 +14,7 @@ from digitjax.runs.states import RunCheckpoints
 from digitjax.train import loop
 from digitjax.train.loop import TrainingError
 from digitjax.train.state import create_state
-from digitjax.train.step import train_step
+from digitjax.train.step import compile_step, train_step
 
 CONFIG = TrainConfig(dataset="digits", model="mlp", epochs=3, settle_epochs=1, batch_size=64)
 
@@ -48,12 +48,9 @@ def test_training_learns(uninterrupted):
     assert accuracies[-1] > accuracies[0]
 
 
-@pytest.mark.parametrize(
-    ("number", "steps_before"), [*((signal.SIGINT, steps) for steps in (1, 23, 24, 50)), (signal.SIGTERM, 24)]
-)
-def test_a_signal_loses_nothing(digits, tmp_path, monkeypatch, uninterrupted, number, steps_before):
-    # 23 steps an epoch: the signals come in the first step, at an epoch's end, after it, and in the epoch that settles.
-    real_step, calls = train_step, []
+def stop_after(steps_before, monkeypatch, train, number=signal.SIGINT):
+    """Trains until a signal comes, in the last of so many steps."""
+    real_step, calls = loop.train_step, []
 
     def step_with_signal(*args, **options):
         calls.append(None)
@@ -63,15 +60,62 @@ def test_a_signal_loses_nothing(digits, tmp_path, monkeypatch, uninterrupted, nu
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", step_with_signal)
-        handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        stopped = fit(CONFIG, digits, tmp_path)
-    assert stopped.interrupted
+        assert train().interrupted
     assert len(calls) == steps_before
+
+
+@pytest.mark.parametrize(
+    ("number", "steps_before"), [*((signal.SIGINT, steps) for steps in (1, 23, 24, 50)), (signal.SIGTERM, 24)]
+)
+def test_a_signal_loses_nothing(digits, tmp_path, monkeypatch, uninterrupted, number, steps_before):
+    # 23 steps an epoch: the signals come in the first step, at an epoch's end, after it, and in the epoch that settles.
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stop_after(steps_before, monkeypatch, lambda: fit(CONFIG, digits, tmp_path), number)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     resumed = fit(CONFIG, digits, tmp_path)
     assert not resumed.interrupted
     assert_same_trees(resumed.variables, uninterrupted.variables)
     assert without_times(resumed.history) == without_times(uninterrupted.history)
+
+
+@pytest.mark.parametrize("steps_before", [None, 10, 23])
+def test_a_signal_between_two_steps_loses_nothing(digits, tmp_path, monkeypatch, uninterrupted, steps_before):
+    """While a run is restored or an epoch begins, no step is taken that would have to be saved."""
+    if steps_before:
+        stop_after(steps_before, monkeypatch, lambda: fit(CONFIG, digits, tmp_path))
+
+    real_order = loop.order_epoch
+
+    def signalled_order(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real_order(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "order_epoch", signalled_order)
+        assert fit(CONFIG, digits, tmp_path).interrupted
+    assert_same_trees(fit(CONFIG, digits, tmp_path).variables, uninterrupted.variables)
+
+
+def test_times_are_of_the_steps_alone_and_of_all_of_them(digits, tmp_path, monkeypatch):
+    """A clock that steps and compiling move on: 1 s and 1,000 s."""
+    now, real_step, real_compile = [0.0], train_step, compile_step
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+
+    def timed_step(*args, **options):
+        now[0] += 1
+        return real_step(*args, **options)
+
+    def timed_compile(*args, **options):
+        now[0] += 1000
+        return real_compile(*args, **options)
+
+    monkeypatch.setattr(loop, "train_step", timed_step)
+    monkeypatch.setattr(loop, "compile_step", timed_compile)
+    stop_after(30, monkeypatch, lambda: fit(CONFIG, digits, tmp_path))
+    history = fit(CONFIG, digits, tmp_path).history
+    assert [record["seconds"] for record in history] == [23, 23, 23]
+    assert [record["images_per_second"] for record in history] == [64, 64, 64]
+    assert now[0] == 69 + 3 * 1000  # two processes, and the epoch that settles varies images otherwise
 
 
 def test_fit_works_in_a_thread(digits, tmp_path):

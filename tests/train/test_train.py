@@ -8,14 +8,18 @@ from unittest import mock
 
 import pytest
 from conftest import TINY_RUN, assert_same_trees, read_events
+from PIL import Image
 
+from digitjax import evaluate
 from digitjax.config import PRESETS, DigitjaxError, ModelName
+from digitjax.predict import __main__ as predict_command
 from digitjax.runs import weights
 from digitjax.runs.files import RunFile
 from digitjax.runs.folder import lock_folder
 from digitjax.runs.history import read_history
 from digitjax.train import __main__ as command
 from digitjax.train import loop
+from digitjax.train.__main__ import TrainArguments
 from digitjax.train.step import train_step
 
 
@@ -82,6 +86,54 @@ def test_resuming_with_other_options_is_refused(run, option, value, started, cap
     assert f"started with {started}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--preset", "quick"], "wasn't started with --preset quick, whose model is 'default', but with 'mlp'"),
+        (["--preset=default", "--model", "mlp"], "wasn't started with --preset default, whose epochs is 7, but with 6"),
+        (["--batch_size=128"], "was started with batch_size=32, not 128"),  # the default is asked for, too
+        (["--augment.scale", "0.5"], "was started with augment.scale=0.12, not 0.5"),
+    ],
+)
+def test_what_was_asked_for_is_compared_and_nothing_else_is_named(run, arguments, reason, capsys):
+    assert command.main(["--resume", "--out", str(run), *arguments]) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [TINY_RUN, ["--epochs", "6"], ["--augment.scale", "0.12"]])
+def test_resuming_with_the_same_options_is_fine(run, arguments, capsys):
+    assert command.main(["--resume", "--out", str(run), *arguments]) == 0
+    assert "is complete" in capsys.readouterr().out
+
+
+def test_callers_name_a_preset_or_a_whole_config(run, tmp_path, monkeypatch, digits):
+    trained = []
+
+    def note(config, *_, **__):
+        trained.append(config)
+        raise DigitjaxError("enough")
+
+    monkeypatch.setattr(command, "fit", note)
+    for options in ({"preset": "best"}, {}, {"config": replace(PRESETS["quick"], dataset="digits", epochs=2)}):
+        out = tmp_path / str(len(trained))
+        with monkeypatch.context() as patch:
+            patch.setattr(command, "load_splits", lambda *_, **__: digits)
+            with pytest.raises(DigitjaxError, match="enough"):
+                command.train(TrainArguments(out=out, **options))
+        assert weights.load_config(out) == trained[-1]
+    best, default, own = trained
+    assert best == replace(PRESETS["best"], dataset="digits")
+    assert default == replace(PRESETS["default"], dataset="digits")
+    assert own == replace(PRESETS["quick"], dataset="digits", epochs=2)
+
+    resumed = TrainArguments(out=run, resume=True)
+    assert command.train(resumed) == command.train(replace(resumed, config=weights.load_config(run))) == 0
+    with pytest.raises(DigitjaxError, match="was started with epochs=6, not 7"):
+        command.train(replace(resumed, config=replace(weights.load_config(run), epochs=7)))
+    with pytest.raises(DigitjaxError, match="wasn't started with --preset best"):
+        command.train(replace(resumed, preset="best"))
+
+
 def test_resuming_nothing_is_refused(tmp_path, capsys):
     assert command.main(["--resume", "--out", str(tmp_path / "none")]) == 2
     assert "config.json" in capsys.readouterr().err
@@ -125,17 +177,69 @@ def test_a_damaged_state_is_told_and_the_run_ends_in_the_same_weights(tmp_path, 
     assert_same_trees(weights.load_model(tmp_path / "copy").variables, weights.load_model(run).variables)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def stopped(tmp_path, monkeypatch, capsys):
+    """The folder of a run that Ctrl-C stopped in its first step, and that said how to go on."""
     real_step = train_step
 
     def interrupted_step(*args, **options):
         os.kill(os.getpid(), signal.SIGINT)
         return real_step(*args, **options)
 
-    monkeypatch.setattr(loop, "train_step", interrupted_step)
-    assert command.main([*TINY_RUN, "--out", str(tmp_path)]) == 130
-    assert f"python -m digitjax.train --resume --out {tmp_path}" in capsys.readouterr().err
-    assert weights.load_model(tmp_path).config.model == "mlp"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", interrupted_step)
+        assert command.main([*TINY_RUN, "--out", str(tmp_path / "stopped")]) == 130
+    assert f"python -m digitjax.train --resume --out {tmp_path / 'stopped'}" in capsys.readouterr().err
+    return tmp_path / "stopped"
+
+
+def test_ctrl_c_keeps_the_weights(stopped):
+    assert weights.load_model(stopped).config.model == "mlp"
+
+
+def test_the_weights_of_a_stopped_run_say_that_they_refuse_nothing(stopped, seven, caplog, capsys):
+    Image.fromarray(seven).save(stopped / "seven.png")
+    assert predict_command.main(["--checkpoint", str(stopped), str(stopped / "seven.png")]) == 0
+    assert "seven.png: " in capsys.readouterr().out
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "the training hasn't ended, so the threshold isn't chosen yet" in warning
+    assert f"python -m digitjax.train --resume --out {stopped}" in warning
+
+
+def test_an_evaluation_halfway_doesnt_pass_for_the_end(stopped, run, capsys):
+    config = (stopped / "config.json").stat().st_mtime_ns
+    assert evaluate.main([str(stopped)]) == 0
+    assert "test accuracy" in (stopped / "report.html").read_text(encoding="utf-8")  # the page shows it
+    assert command.main(["--resume", "--out", str(stopped)]) == 0
+    assert "is complete" not in capsys.readouterr().out
+    assert_same_trees(weights.load_model(stopped).variables, weights.load_model(run).variables)
+    for name in ("report.json", "calibration.json"):
+        assert (stopped / name).read_text() == (run / name).read_text()
+    assert (stopped / "config.json").stat().st_mtime_ns == config  # resuming doesn't write it
+
+    (stopped / "report.html").unlink()
+    assert command.main(["--resume", "--out", str(stopped)]) == 0
+    assert "is complete" in capsys.readouterr().out
+    assert "test accuracy" in (stopped / "report.html").read_text(encoding="utf-8")
+
+
+def test_weights_without_a_state_are_not_trained_over(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("state", "calibration.json"))
+    before = (tmp_path / "copy" / "weights.npz").read_bytes()
+    assert command.main(["--resume", "--out", str(tmp_path / "copy")]) == 2
+    assert "holds weights, but no state to go on from" in capsys.readouterr().err
+    assert (tmp_path / "copy" / "weights.npz").read_bytes() == before
+
+
+def test_tensorboard_has_all_epochs_of_a_run_whose_end_was_cut_off(run, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(run, out)
+    (out / "calibration.json").unlink()
+    lines = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (out / "metrics.jsonl").write_text("".join(lines[:-1]))  # as a kill between a state and its line leaves it
+    assert command.main(["--resume", "--out", str(out), "--tensorboard"]) == 0
+    assert (out / "metrics.jsonl").read_text() == "".join(lines)
+    assert [step for step, _ in read_events(out)["loss/validation"]] == [json.loads(line)["step"] for line in lines]
 
 
 @pytest.mark.parametrize("model", get_args(ModelName))
