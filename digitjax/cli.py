@@ -1,13 +1,14 @@
 """What all commands share: arguments from a dataclass, logging, and errors without tracebacks."""
 
+import contextlib
 import dataclasses
 import gc
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import tyro
 
@@ -72,11 +73,9 @@ def run(
         )
         debug = args.debug
         _set_up_logging(debug=debug)
-        status = command(args)
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        with contextlib.redirect_stdout(cast("TextIO", _PatientOutput(sys.stdout))):
+            status = command(args)
+            sys.stdout.flush()
     except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
         if debug:
             raise
@@ -86,6 +85,32 @@ def run(
         print(f"\n{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return status
+
+
+class _PatientOutput:
+    """Standard output, also when who reads it, such as head, has seen enough: the rest is done all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._without_reader():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._without_reader():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _without_reader(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def leave(status: int) -> NoReturn:

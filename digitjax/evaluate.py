@@ -72,7 +72,8 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
       labels_csv: A table with the columns `file` (relative to the table's folder) and `label`, a class's name.
 
     Returns:
-      The evaluation of the pictures that could be read, and a line for each that could not.
+      The evaluation of the pictures that could be read, and a line for each that could not. What was taken for no digit
+      is a mistake, and counts as if all classes had been alike to the model.
 
     Raises:
       DigitjaxError: The table can't be read or has a wrong label, or no picture can be read.
@@ -92,6 +93,7 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
     config = recognizer.trained.config
     preds = np.array([config.no_digit if p.label is None else names.index(p.label) for p in predictions])
     probs = np.stack([prediction.probabilities for prediction in predictions])
+    probs[preds == config.no_digit] = 1 / len(names)  # what is refused claims no class, no more than a blank picture
     return _evaluate(config, dataset, preds, probs, labels_csv.stem), unread
 
 

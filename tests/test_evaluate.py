@@ -1,5 +1,7 @@
 import csv
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +97,27 @@ def test_a_picture_that_cant_be_read_is_left_out_and_named(run, pictures, tmp_pa
     assert "9 examples" in captured.out
     assert "1 taken for no digit" in captured.out
     assert "3.png" in captured.err
+
+
+def test_what_is_refused_claims_no_class(run, pictures):
+    """Neither loss nor calibration take it for a sure mistake, and it is the least sure of all."""
+    recognizer = Recognizer.load(run)
+    predictions = recognizer.predict_digits(sorted(pictures.glob("*.png")))
+    threshold = sorted(prediction.is_digit_score for prediction in predictions)[4]
+    evaluation, _ = evaluate.evaluate_pictures(replace(recognizer, threshold=threshold), pictures / "labels.csv")
+    labels = evaluation.labels.tolist()
+    answered = [(p, label) for p, label in zip(predictions, labels, strict=True) if p.is_digit_score >= threshold]
+    assert len(answered) == 6
+    assert np.sum(evaluation.preds == 10) == 4
+    losses = [-math.log(p.probabilities[label]) for p, label in answered] + [math.log(10)] * 4
+    assert evaluation.report.loss == pytest.approx(sum(losses) / 10, rel=1e-5)
+    squares = [sum((q - (i == label)) ** 2 for i, q in enumerate(p.probabilities)) for p, label in answered]
+    assert evaluation.report.brier == pytest.approx((sum(squares) + 4 * 0.9) / 10, rel=1e-5)
+    assert evaluation.confidences[evaluation.preds == 10] == pytest.approx(0.1)
+
+    evaluation, _ = evaluate.evaluate_pictures(replace(recognizer, threshold=2), pictures / "labels.csv")
+    assert evaluation.report.accuracy == 0
+    assert evaluation.report.ece == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def predict(args: PredictArguments) -> int:
     recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
     predict_chunk: Callable[..., Sequence[Result]] = read_each if args.read else predict_each
     write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
-    writers: dict[str, Callable[[str, Result], None]] = {"text": _write_text, "json": _write_json, "csv": write_csv}
+    is_one = len(args.paths) == 1 and not Path(args.paths[0]).is_dir()
+    write_text = functools.partial(_write_text, is_one=is_one)
+    writers: dict[str, Callable[[str, Result], None]] = {"text": write_text, "json": _write_json, "csv": write_csv}
     write = writers[args.format]
     if args.format == "csv":
         csv.writer(sys.stdout).writerow(csv_columns(recognizer.class_names))
@@ -95,11 +97,13 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
             yield path, path
 
 
-def _write_text(name: str, result: Result) -> None:
+def _write_text(name: str, result: Result, *, is_one: bool) -> None:
+    """Prints a picture's digit, or its rows; these stand alone where there is but one picture."""
     if isinstance(result, ImageError):
         print(result if name != STDIN else f"standard input: {result}", file=sys.stderr)
     elif isinstance(result, Reading):
-        print(result.text)
+        rows = result.text.split("\n") if result.lines or is_one else ["no digits"]
+        print("\n".join(row if is_one else f"{name}: {row}" for row in rows))
     elif result.label is None:
         print(f"{name}: no digit ({result.reason})")
     else:

@@ -99,8 +99,10 @@ def save_mistakes(path: Path, evaluation: Evaluation) -> None:
     names = list(report.per_class)
     captions = []
     for i in shown:
-        read = [*names, "no digit"][evaluation.preds[i]]
-        captions.append(f"{names[evaluation.labels[i]]} read as {read}\n{evaluation.confidences[i]:.0%}, #{i}")
+        is_refused = evaluation.preds[i] == len(names)
+        read = "no digit" if is_refused else f"{names[evaluation.preds[i]]}"
+        sureness = "" if is_refused else f"{evaluation.confidences[i]:.0%}, "
+        captions.append(f"{names[evaluation.labels[i]]} read as {read}\n{sureness}#{i}")
     rows = [evaluation.images[shown[start : start + COLUMNS]] for start in range(0, max(len(shown), 1), COLUMNS)]
     figure = Figure(figsize=(11, 1.1 * len(rows) + 0.5), layout="constrained")
     figure.suptitle(title)

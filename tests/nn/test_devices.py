@@ -84,3 +84,30 @@ def test_four_devices_predict_as_one_does(one_and_four):
 def test_rows_of_all_processes_are_found():
     counts = np.array([3, 0, 5, 2])  # filled up to 5 each
     assert devices.locate_rows(np.arange(10), counts).tolist() == [0, 1, 2, 10, 11, 12, 13, 14, 15, 16]
+
+
+# As JAX words them: three where a process was killed, and what has other causes.
+GLOO = (
+    "INTERNAL: Error dispatching computation: Gloo all-reduce failed: [external/gloo/gloo/transport/tcp/pair.cc:547] "
+    "Connection closed by peer [127.0.0.1]:12708"
+)
+COORDINATOR = "UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats): 1"
+BARRIER = "DEADLINE_EXCEEDED: Barrier timed out. Id: saved 23"
+MEMORY = "RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."
+
+
+@pytest.mark.parametrize(
+    ("error", "is_loss"),
+    [
+        (jax.errors.JaxRuntimeError(GLOO), True),
+        (jax.errors.JaxRuntimeError(COORDINATOR), True),
+        (jax.errors.JaxRuntimeError(BARRIER), True),
+        (jax.errors.JaxRuntimeError(MEMORY), False),
+        (ValueError("Incompatible shapes for broadcasting: (128, 10) and (128, 11)"), False),
+        (RuntimeError("dictionary changed size during iteration"), False),
+    ],
+)
+def test_only_a_lost_process_is_called_one(error, is_loss, monkeypatch):
+    assert not devices.is_loss_of_another(error)  # there is no other
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert devices.is_loss_of_another(error) == is_loss

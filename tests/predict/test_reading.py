@@ -127,6 +127,10 @@ def test_text_and_json(tmp_path, capsys):
     Image.fromarray(draw(["302", "74"])).save(path)
     assert command.main(["--read", str(path)]) == 0
     assert capsys.readouterr().out == "302\n74\n"
+    Image.new("L", (80, 80), 255).save(tmp_path / "blank.png")
+    assert command.main(["--read", str(path), str(tmp_path / "blank.png")]) == 0
+    assert capsys.readouterr().out == f"{path}: 302\n{path}: 74\n{tmp_path / 'blank.png'}: no digits\n"
+    (tmp_path / "blank.png").unlink()
     (tmp_path / "broken.png").write_bytes(b"x")
     assert command.main(["--read", str(tmp_path), "--format", "json"]) == 1
     broken, line = map(json.loads, capsys.readouterr().out.splitlines())

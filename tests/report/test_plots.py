@@ -30,6 +30,16 @@ def test_sheets_of_mistakes(digits, tmp_path, num_wrong):
     assert height == pytest.approx(rows * 130, abs=80)
 
 
+def test_a_refused_picture_has_no_confidence(digits, tmp_path, monkeypatch):
+    evaluation = make_evaluation(digits, 2)
+    evaluation.preds[0] = 10
+    drawn = []
+    monkeypatch.setattr(plots, "_draw_sheet", lambda _axes, _rows, _gap, captions: drawn.extend(captions))
+    plots.save_mistakes(tmp_path / "mistakes.png", evaluation)
+    first, second = evaluation.labels[:2]
+    assert sorted(drawn) == sorted([f"{first} read as no digit\n#0", f"{second} read as {(second + 1) % 10}\n91%, #1"])
+
+
 @pytest.mark.parametrize("num_wrong", [0, 30])
 def test_confusion_matrix(digits, tmp_path, num_wrong):
     plots.save_confusion_matrix(tmp_path / "matrix.png", make_evaluation(digits, num_wrong).report)
