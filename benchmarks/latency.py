@@ -55,8 +55,9 @@ def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_pe
         predict = vgg_peers.LOADERS[name](folder)
         return lambda picture: int(predict(vgg_peers.prepare(picture)).argmax()), predict
     from digitjax.nn.inference import compute_logits
-    from digitjax.predict import Recognizer
+    from digitjax.predict import Recognizer, process
 
+    process.set_up()
     recognizer = Recognizer.load()
     trained = recognizer.trained
     return (

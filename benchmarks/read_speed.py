@@ -17,7 +17,7 @@ import tyro
 from numpy.typing import NDArray
 from PIL import Image
 
-from digitjax.predict import Recognizer
+from digitjax.predict import Recognizer, process
 
 # A 7, in shares of the shorter side.
 STROKE = ((0.28, 0.25), (0.68, 0.25), (0.43, 0.79))
@@ -83,6 +83,7 @@ def main(repeats: int = 500, large_repeats: int = 30) -> None:
         ("photo, 4000x3000, JPEG", encode(large, "JPEG"), large_repeats),
         ("photo, 4000x3000, PNG", encode(large, "PNG"), large_repeats),
     ]
+    process.set_up()
     recognizer = Recognizer.load()
     print(f"{'ms':<26}{'p50':>8}{'p99':>8}{'decoding':>10}")
     for name, encoded, calls in pictures:

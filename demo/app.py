@@ -6,32 +6,25 @@ It adds no logic of its own: every tab hands a picture to `digitjax.predict`. A 
 see `push_space.py`.
 """
 
-import csv
 import dataclasses
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
 
 import gradio as gr
-import numpy as np
 import safehttpx
-from components import PictureUpload, Sketchpad, create_answer, create_number
+from components import FilesUpload, PictureUpload, Sketchpad, create_answer, create_download, create_number
 from gradio.events import api
-from views import View, view_message, view_prediction, view_reading
+from service import DRAW_FIRST, MAX_FILES, NUMBER, ONE_DIGIT, UPLOAD_FIRST, Service, refuse
 
 from digitjax import cli
 from digitjax.config import DIGITS, DigitjaxError
-from digitjax.pictures.preprocess import PreprocessedImage
-from digitjax.pictures.source import load_picture
-from digitjax.predict import ImageError, Prediction, Recognizer, predict_each, process
-from digitjax.predict.results import csv_columns, to_csv_row
+from digitjax.predict import Recognizer, process
 from digitjax.runs.files import RunFile, read_json
 from digitjax.runs.weights import default_checkpoint, load_config
 
@@ -45,13 +38,6 @@ MAX_SESSIONS = 200
 
 # Uploads are deleted when they are that old.
 CACHE_SECONDS = 3600
-
-# Longer side of the picture in which the boxes are drawn, in pixels.
-SHOWN_SIZE = 1024
-
-DRAW_FIRST = view_message("", "Draw a digit.")
-UPLOAD_FIRST = view_message("", "Choose a picture.")
-ONE_DIGIT, NUMBER = "one digit", "a number"
 
 # Drawn by `draw_examples.py`.
 EXAMPLES = Path(__file__).parent / "examples"
@@ -67,131 +53,6 @@ CSS = """
 .gradio-container { width: 100% !important; max-width: 1080px !important; margin: auto; }
 @media (max-width: 480px) { .gradio-container { padding: 8px !important; } }
 """
-
-
-# ---------------------------------------------------------------- what the page and programs ask
-
-
-class Service:
-    """Reads uploaded files: for programs as plain JSON, for the page as views."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        """Takes the recognizer that reads all."""
-        self.recognizer = recognizer
-
-    def predict_digit(self, path: str) -> Prediction:
-        """Reads the one digit of a file, from its bytes: an error shall not tell where the server keeps it."""
-        return self.recognizer.predict_digit(Path(path).read_bytes())
-
-    # For programs; Gradio makes the endpoints' names and descriptions of these.
-
-    def predict_sketch(self, picture: gr.FileData) -> dict[str, Any]:
-        """Reads one digit that was drawn; the same as predict_upload."""
-        return self.predict_upload(picture)
-
-    def predict_upload(self, picture: gr.FileData) -> dict[str, Any]:
-        """Reads the one digit of a picture: digit (null for none, see reason), confidence, probabilities, box."""
-        try:
-            return self.predict_digit(_path(picture)).to_dict()
-        except ImageError as error:
-            raise _refuse(f"the picture {error}") from None
-
-    def read_number(self, picture: gr.FileData) -> dict[str, Any]:
-        """Reads all digits of a picture: text with one line a row, and digits with their boxes."""
-        try:
-            return self.recognizer.read(Path(_path(picture)).read_bytes()).to_dict()
-        except ImageError as error:
-            raise _refuse(f"the picture {error}") from None
-
-    # For the page.
-
-    def show_sketch(self, path: str | None) -> View:
-        """Shows how a sketch is read."""
-        return self._show_digit(path) if path else DRAW_FIRST
-
-    def show_upload(self, path: str | None, content: str) -> tuple[Any, Any]:
-        """Shows how an uploaded picture is read, as one digit or as a number; what shows the other is hidden."""
-        if content == NUMBER:
-            view = self._show_number(path) if path else UPLOAD_FIRST
-            return gr.update(visible=False), gr.update(value=view, visible=True)
-        view = self._show_digit(path) if path else UPLOAD_FIRST
-        return gr.update(value=view, visible=True), gr.update(visible=False)
-
-    def show_many(self, paths: list[str] | None) -> tuple[Any, Any]:
-        """Shows a row for each file, and offers them as CSV."""
-        if not paths:
-            return gr.update(value=None, visible=False), gr.update(value=None, visible=False)
-        results = predict_each(self.recognizer, [Path(path).read_bytes() for path in paths])
-        names = [Path(path).name for path in paths]
-        table = Path(tempfile.mkdtemp(prefix="digitjax-")) / "digits.csv"
-        with table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(csv_columns(DIGITS))
-            writer.writerows(to_csv_row(name, result, DIGITS) for name, result in zip(names, results, strict=True))
-        rows = [[name, *_describe(result)] for name, result in zip(names, results, strict=True)]
-        return gr.update(value=rows, visible=True), gr.update(value=str(table), visible=True)
-
-    def _show_digit(self, path: str) -> View:
-        try:
-            prediction = self.predict_digit(path)
-        except ImageError as error:
-            return view_message("!", f"This file {error}.")
-        saliency = self.recognizer.explain(prediction) if prediction.digit is not None else None
-        return view_prediction(prediction, saliency)
-
-    def _show_number(self, path: str) -> View:
-        data = Path(path).read_bytes()
-        try:
-            return view_reading(self.recognizer.read(data), load_picture(data, SHOWN_SIZE))
-        except ImageError as error:
-            return view_message("!", f"This file {error}.")
-
-    def warm_up(self) -> None:
-        """Has all that visitors need compiled, side by side: that is most of the time until the demo listens."""
-        ink = np.zeros((28, 28), np.uint8)
-        ink[4:24, 13:16] = 255
-        one = PreprocessedImage(ink, (13, 4, 16, 24))
-        prediction = Prediction(
-            label="1",
-            reason=None,
-            confidence=1.0,
-            is_digit_score=1.0,
-            probabilities=np.eye(10, dtype=np.float32)[1],
-            box=one.box,
-            canonical=ink,
-        )
-        with ThreadPoolExecutor() as executor:
-            tasks: list[Future[Any]] = [
-                executor.submit(self.recognizer.explain, prediction),
-                executor.submit(self.recognizer.predict_preprocessed, [one]),  # one goes alone
-                executor.submit(self.recognizer.predict_preprocessed, [one, one]),  # several in batches
-            ]
-        for task in tasks:
-            task.result()  # raises what went wrong
-
-
-def _refuse(reason: str) -> gr.Error:
-    """Returns the error to raise for a visitor's mistake, which is no matter for the server's log."""
-    return gr.Error(reason, print_exception=False)
-
-
-def _path(picture: Any) -> str:
-    """Returns where Gradio put what a program sent."""
-    return str(picture["path"] if isinstance(picture, dict) else picture.path)
-
-
-def _describe(result: Prediction | ImageError) -> tuple[str, str, str]:
-    """Returns digit, confidence and a note, as the table shows them."""
-    if isinstance(result, ImageError):
-        return "", "", str(result)
-    if result.reason is not None:
-        return "none", "", result.reason
-    return str(result.digit), f"{100 * result.confidence:.1f} %", ""
-
-
-async def refuse_to_fetch(*_: Any, **__: Any) -> None:
-    """Stands where Gradio fetches a picture that a request names by its URL: nothing is asked of other machines."""
-    raise _refuse("pictures must be uploaded: none is fetched from an address")
 
 
 # ---------------------------------------------------------------- the page
@@ -247,11 +108,16 @@ def create_page(service: Service, folder: Path) -> gr.Blocks:
                 api_visibility="private",
             )
         with gr.Tab("Many"):
-            files = gr.File(file_count="multiple", label="Pictures of one digit each", elem_id="files", height=180)
+            files = FilesUpload(
+                file_count="multiple",
+                label=f"Pictures of one digit each, up to {MAX_FILES}",
+                elem_id="files",
+                height=180,
+            )
             table = gr.Dataframe(
                 headers=["file", "digit", "confidence", "note"], visible=False, interactive=False, label="Digits"
             )
-            download = gr.DownloadButton("Download all of it as CSV", visible=False, elem_id="csv")
+            download = create_download(visible=False, elem_id="csv")
             files.change(service.show_many, files, [table, download], show_progress="hidden", api_visibility="private")
         with gr.Tab("About"):
             gr.Markdown(describe_model(folder))
@@ -297,6 +163,11 @@ hard. A high confidence is no promise.
 # ---------------------------------------------------------------- command
 
 
+async def refuse_to_fetch(*_: Any, **__: Any) -> None:
+    """Stands where Gradio fetches a picture that a request names by its URL: nothing is asked of other machines."""
+    raise refuse("pictures must be uploaded: none is fetched from an address")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoArguments(cli.Arguments):
     """The arguments of `python demo/app.py`."""
@@ -313,6 +184,7 @@ class DemoArguments(cli.Arguments):
 
 def serve(args: DemoArguments) -> int:
     """Loads the model, warms up, and listens until interrupted."""
+    process.set_up()
     process.share_heaps()
     folder = args.checkpoint or default_checkpoint()
     recognizer = Recognizer.load(folder)

@@ -127,6 +127,16 @@ class PictureUpload(gr.Image):
         return None if payload is None else payload.path
 
 
+class FilesUpload(gr.File):
+    """Uploaded files; its value is their paths. `gr.File` would leave an empty file behind for each."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> list[str] | None:
+        """Returns the paths of the files."""
+        return None if payload is None else [file.path for file in payload.root]
+
+
 # ---------------------------------------------------------------- what comes out
 
 ANSWER_HTML = """
@@ -212,6 +222,23 @@ rect { fill: none; stroke: #ea580c; stroke-width: 2px; vector-effect: non-scalin
 text { fill: #ea580c; font-weight: 700; dominant-baseline: text-after-edge; paint-order: stroke; stroke: white;
   stroke-width: 3px; vector-effect: non-scaling-stroke; }
 """
+
+
+DOWNLOAD_HTML = """
+{{#if value}}<a class="download" href="{{value.link}}" download="digits.csv">Download all of it as CSV</a>{{/if}}
+"""
+
+DOWNLOAD_CSS = """
+.download { display: block; text-align: center; padding: 10px; border-radius: 8px; text-decoration: none;
+  background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color);
+  border: 1px solid var(--border-color-primary); }
+.download:hover { background: var(--button-secondary-background-fill-hover); }
+"""
+
+
+def create_download(**kwargs: Any) -> gr.HTML:
+    """Returns a link that looks like a button, to what its value holds as `link`, a data URL."""
+    return gr.HTML(None, html_template=DOWNLOAD_HTML, css_template=DOWNLOAD_CSS, js_on_load=None, **kwargs)
 
 
 def create_answer(view: View, **kwargs: Any) -> gr.HTML:

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from digitjax import cli
 from digitjax.config import DigitjaxError
 from digitjax.pictures.source import find_pictures
-from digitjax.predict import ImageError, Recognizer, predict_each
+from digitjax.predict import ImageError, Recognizer, predict_each, process
 from digitjax.predict.results import PlainPrediction
+from digitjax.runs.folder import lock_folder
 from digitjax.runs.weights import check_model, default_checkpoint
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class PictureReader:
         import cv2
 
         cv2.setNumThreads(1)  # there is an actor for each processor
+        process.set_up()
         self._recognizer, self._column = Recognizer.load(folder), column
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
@@ -123,19 +125,22 @@ def result_schema() -> "pa.Schema":
 # ---------------------------------------------------------------- input and output
 
 
-def find_inputs(pattern: str) -> tuple[list[str], bool]:
+def find_inputs(pattern: str, output: Path) -> tuple[list[str], bool]:
     """Returns the files that a folder or a pattern stands for, with their whole paths, and whether they are Parquet.
+
+    Earlier results, which may lie in the same folder, are none of them.
 
     Raises:
       DigitjaxError: There are none, or both Parquet and pictures.
     """
     if Path(pattern).is_dir():
-        parquet, pictures = sorted(Path(pattern).rglob("*.parquet")), find_pictures(Path(pattern))
+        files = [*sorted(Path(pattern).rglob("*.parquet")), *find_pictures(Path(pattern))]
     else:
         # What a pattern names is taken for a picture, whatever its suffix. Path.glob takes no absolute patterns.
         files = [file for file in sorted(map(Path, glob.iglob(pattern, recursive=True))) if file.is_file()]  # noqa: PTH207
-        parquet = [file for file in files if file.suffix == ".parquet"]
-        pictures = [file for file in files if file.suffix != ".parquet"]
+    results = output.resolve()
+    parquet = [file for file in files if file.suffix == ".parquet" and file.resolve().parent != results]
+    pictures = [file for file in files if file.suffix != ".parquet"]
     if parquet and pictures:
         raise DigitjaxError(
             f"{pattern}: holds pictures and Parquet files; name one kind, such as '{pattern}/*.parquet'"
@@ -149,7 +154,7 @@ def find_done(output: Path, key: str) -> NDArray[np.uint64]:
     """Returns the keys of all rows in a folder of results, sorted; a file that was cut off by a kill is deleted.
 
     Raises:
-      DigitjaxError: The folder holds other results.
+      DigitjaxError: The folder holds other results, or a file there can't be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -157,15 +162,23 @@ def find_done(output: Path, key: str) -> NDArray[np.uint64]:
     done = [np.zeros(0, np.uint64)]
     for path in sorted(output.glob("*.parquet")):
         try:
-            names = pq.read_schema(path).names
-        except (OSError, pa.ArrowInvalid):
+            file = pq.ParquetFile(path)
+        except pa.ArrowInvalid:  # it is no Parquet
             logger.warning("%s was not finished, and is read anew", path)
             path.unlink()
             continue
-        if key not in names:
-            raise DigitjaxError(f"{path}: has no column {key}: the results of another input lie there")
-        done += [hash_keys(batch.column(0).to_pylist()) for batch in pq.ParquetFile(path).iter_batches(columns=[key])]
-    return np.sort(np.concatenate(done))
+        except OSError as error:  # rights, a disk or a network that fails: what lies there may be whole
+            raise DigitjaxError(f"{path}: can't be read: {error}") from None
+        with file:
+            if key not in file.schema_arrow.names:
+                raise DigitjaxError(f"{path}: has no column {key}: the results of another input lie there")
+            try:
+                done += [hash_keys(batch.column(0).to_pylist()) for batch in file.iter_batches(columns=[key])]
+            except (OSError, pa.ArrowInvalid) as error:
+                raise DigitjaxError(f"{path}: can't be read: {error}") from None
+    keys = np.concatenate(done)
+    keys.sort()
+    return keys
 
 
 def hash_keys(keys: Sequence[str | int]) -> NDArray[np.uint64]:
@@ -176,9 +189,11 @@ def hash_keys(keys: Sequence[str | int]) -> NDArray[np.uint64]:
 
 def is_new(keys: Sequence[str | int], done: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Returns which keys aren't among those of `find_done`."""
+    if not len(done):
+        return np.ones(len(keys), bool)
     hashes = hash_keys(keys)
-    places = np.searchsorted(done, hashes)
-    return np.append(done, np.uint64(0))[places] != hashes if len(done) else np.ones(len(keys), bool)
+    places = np.minimum(np.searchsorted(done, hashes), len(done) - 1)
+    return done[places] != hashes
 
 
 def _check_parquet(files: Sequence[str], column: str) -> None:
@@ -243,7 +258,8 @@ def _join_ray(args: BatchArguments) -> None:
             **options,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise DigitjaxError(f"--address {args.address}: no Ray there: {error}") from None
+        where = f"--address {args.address}: no Ray there" if args.address else "Ray can't be started on this machine"
+        raise DigitjaxError(f"{where}: {error}") from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     logging.getLogger("ray.data").setLevel(log_level)
@@ -260,16 +276,23 @@ def _count(output: Path) -> tuple[int, int]:
 def batch(args: BatchArguments) -> int:
     """Reads what isn't done yet, and prints how much that was."""
     try:
-        import ray
-        import ray.data
+        import ray.data  # noqa: F401
     except ImportError as error:
         raise DigitjaxError(f"{error.name} is missing: pip install 'digitjax[ray]'") from None
-    files, is_parquet = find_inputs(args.input)
+    if args.actors is not None and args.actors < 1:
+        raise DigitjaxError(f"--actors must be at least 1, found {args.actors}")
+    files, is_parquet = find_inputs(args.input, args.output)
     check_model(args.checkpoint or default_checkpoint())  # rather now than in an actor
     if is_parquet:
         _check_parquet(files, args.column)
+    with lock_folder(args.output):
+        return _read_missing(args, files, is_parquet=is_parquet)
+
+
+def _read_missing(args: BatchArguments, files: list[str], *, is_parquet: bool) -> int:
+    import ray.data
+
     key = ROW if is_parquet else FILE
-    args.output.mkdir(parents=True, exist_ok=True)
     done = find_done(args.output, key)
     if not is_parquet:
         files = [file for file, is_missing in zip(files, is_new(files, done), strict=True) if is_missing]

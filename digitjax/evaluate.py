@@ -23,7 +23,7 @@ from digitjax.data.arrays import Dataset
 from digitjax.drawing.negatives import draw_negatives
 from digitjax.nn import looks
 from digitjax.nn.inference import TrainedModel
-from digitjax.predict import ImageError, Recognizer, predict_each
+from digitjax.predict import ImageError, Recognizer, predict_each, process
 from digitjax.report.measures import Evaluation, Rejection, make_report
 from digitjax.runs.files import RunFile, write_text
 
@@ -165,6 +165,7 @@ class EvaluateArguments(cli.SourceArguments):
 
 def evaluate(args: EvaluateArguments) -> int:
     """Prints the report and writes it with its plots."""
+    process.set_up()
     recognizer = dataclasses.replace(Recognizer.load(args.run), tta=args.tta)
     unread: list[str] = []
     if args.images:

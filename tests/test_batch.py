@@ -1,15 +1,19 @@
+import errno
 import io
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+import ray
 from PIL import Image
 
 from digitjax import batch
 from digitjax.config import DigitjaxError
 from digitjax.pictures.gray import ImageError
+from digitjax.runs.folder import lock_folder
 
 
 def encode(image):
@@ -107,18 +111,30 @@ def test_many_are_read_as_one_by_one_in_any_order(recognizer, digits):
 
 
 def test_inputs_are_found(pictures, tmp_path):
-    files, is_parquet = batch.find_inputs(str(pictures))
+    output = tmp_path / "results"
+    files, is_parquet = batch.find_inputs(str(pictures), output)
     assert (len(files), is_parquet) == (9, False)
-    assert batch.find_inputs(str(pictures / "**" / "[0-3].png"))[0] == sorted(
+    assert batch.find_inputs(str(pictures / "**" / "[0-3].png"), output)[0] == sorted(
         str(path) for path in pictures.rglob("[0-3].png")
     )
-    assert batch.find_inputs(str(pictures / "notes.txt")) == ([str(pictures / "notes.txt")], False)
+    assert batch.find_inputs(str(pictures / "notes.txt"), output) == ([str(pictures / "notes.txt")], False)
     pq.write_table(pa.table({"image": [b""]}), tmp_path / "a.parquet")
-    assert batch.find_inputs(str(tmp_path / "*.parquet")) == ([str(tmp_path / "a.parquet")], True)
+    assert batch.find_inputs(str(tmp_path / "*.parquet"), output) == ([str(tmp_path / "a.parquet")], True)
     with pytest.raises(DigitjaxError, match="holds pictures and Parquet files"):
-        batch.find_inputs(str(tmp_path))
+        batch.find_inputs(str(tmp_path), output)
     with pytest.raises(DigitjaxError, match="nowhere: no pictures"):
-        batch.find_inputs(str(tmp_path / "nowhere"))
+        batch.find_inputs(str(tmp_path / "nowhere"), output)
+
+
+def test_results_among_the_inputs_are_none(pictures, monkeypatch):
+    (pictures / "results").mkdir()
+    pq.write_table(pa.table({"file": ["a"]}), pictures / "results" / "0.parquet")
+    monkeypatch.chdir(pictures)
+    for pattern in (".", str(pictures), "**/*"):
+        files, is_parquet = batch.find_inputs(pattern, pictures / "results")
+        assert not is_parquet
+        assert len(files) == (10 if "*" in pattern else 9)  # a pattern also names the notes
+        assert not any("results" in file for file in files)
 
 
 def test_what_is_done_is_known(tmp_path):
@@ -132,6 +148,57 @@ def test_what_is_done_is_known(tmp_path):
     assert batch.is_new([], done).tolist() == []
 
 
+def test_a_long_index_isnt_copied_for_each_block():
+    done = np.arange(0, 8_000_000, 2, dtype=np.uint64)
+    tracemalloc.start()
+    assert batch.is_new(["a", "b"], done).all()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < done.nbytes / 100
+
+
+def test_only_what_is_no_parquet_is_read_anew(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "0.parquet"
+    pq.write_table(pa.table({"file": [f"{i}.png" for i in range(1000)]}), path)
+    whole = path.read_bytes()
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "ParquetFile", fail)
+        with pytest.raises(DigitjaxError, match=r"0\.parquet: can't be read: .*Input/output error"):
+            batch.find_done(tmp_path, "file")
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:100] + bytes(400) + whole[500:])  # damaged, but its end is there
+    with pytest.raises(DigitjaxError, match=r"0\.parquet: can't be read"):
+        batch.find_done(tmp_path, "file")
+    assert path.exists()
+    for cut in (whole[:-20], whole[:10], b""):  # as a kill leaves it
+        path.write_bytes(cut)
+        assert len(batch.find_done(tmp_path, "file")) == 0
+        assert not path.exists()
+    assert caplog.text.count("was not finished") == 3
+
+
+def test_two_processes_on_one_output_are_refused(tmp_path, capsys, pictures):
+    with lock_folder(tmp_path / "out"):
+        assert batch.main([str(pictures), str(tmp_path / "out")]) == 2
+    assert "out: another process is writing into it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "message"), [(None, "Ray can't be started on this machine: no"), ("auto", "--address auto: no Ray")]
+)
+def test_where_ray_is_missing_is_told(tmp_path, capsys, pictures, monkeypatch, address, message):
+    def fail(*_, **__):
+        raise ConnectionError("no")
+
+    monkeypatch.setattr(ray, "init", fail)
+    assert batch.main([str(pictures), str(tmp_path), *(["--address", address] if address else [])]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_another_inputs_results_are_left_alone(tmp_path, capsys, pictures):
     pq.write_table(pa.table({"row_hash": [1]}), tmp_path / "0.parquet")
     assert batch.main([str(pictures), str(tmp_path)]) == 2
@@ -143,6 +210,7 @@ def test_another_inputs_results_are_left_alone(tmp_path, capsys, pictures):
     [
         (["--checkpoint", "nowhere"], "nowhere"),
         (["--column", "scan"], "has no column 'scan', only image; see --column"),
+        (["--actors", "0"], "--actors must be at least 1, found 0"),
     ],
 )
 def test_mistakes_are_told_before_ray_is_started(tmp_path, capsys, arguments, message):

@@ -20,6 +20,7 @@ from digitjax import cli
 from digitjax.config import DigitjaxError
 from digitjax.pictures.gray import ImageError
 from digitjax.pictures.source import ImageSource, find_pictures
+from digitjax.predict import process
 from digitjax.predict.recognizer import Recognizer, predict_each, read_each
 from digitjax.predict.results import Prediction, Reading, csv_columns, to_csv_row
 
@@ -58,6 +59,7 @@ def predict(args: PredictArguments) -> int:
         raise DigitjaxError("no pictures given: name files, folders, or - for standard input")
     if args.read and (args.show or args.format == "csv"):
         raise DigitjaxError("--read goes with --format text or json, and without --show")
+    process.set_up()
     recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
     predict_chunk: Callable[..., Sequence[Result]] = read_each if args.read else predict_each
     write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)

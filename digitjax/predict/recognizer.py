@@ -15,7 +15,6 @@ from digitjax.pictures.gray import ImageError
 from digitjax.pictures.preprocess import PreprocessedImage, preprocess_image
 from digitjax.pictures.segment import find_rows
 from digitjax.pictures.source import ImageSource
-from digitjax.predict import process
 from digitjax.predict.results import Prediction, Reading
 from digitjax.predict.rows import MIN_PIECE_SCORE, choose_digits
 from digitjax.runs.weights import default_checkpoint, load_model
@@ -23,11 +22,7 @@ from digitjax.runs.weights import default_checkpoint, load_model
 
 @dataclasses.dataclass(frozen=True)
 class Recognizer:
-    """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second.
-
-    On Linux the process keeps some 64 MiB of freed memory from then on. Where it hasn't used JAX yet, what JAX computes
-    on the CPU runs in the thread that starts it, which then waits.
-    """
+    """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second."""
 
     trained: TrainedModel
     threshold: float = 0.0
@@ -42,8 +37,6 @@ class Recognizer:
         Raises:
           CheckpointError: There is no trained model, or it is broken.
         """
-        process.keep_freed_memory()
-        process.compute_in_place()
         trained = load_model(Path(path) if path is not None else default_checkpoint())
         return cls(trained, trained.calibration.threshold)
 
@@ -149,8 +142,11 @@ def read(image: ImageSource) -> Reading:
     return _default_recognizer().read(image)
 
 
-def predict_each(recognizer: Recognizer, images: Sequence[ImageSource | ImageError]) -> list[Prediction | ImageError]:
-    """Reads one digit a picture, all in one pass; what can't be read gives its error in its place."""
+def predict_each(recognizer: Recognizer, images: Iterable[ImageSource | ImageError]) -> list[Prediction | ImageError]:
+    """Reads one digit a picture, all in one pass; what can't be read gives its error in its place.
+
+    Of the pictures only the 28x28 that the network sees are kept, so they may be made one by one.
+    """
     preprocessed = [_attempt(preprocess_image, image) for image in images]
     predictions = iter(
         recognizer.predict_preprocessed([image for image in preprocessed if not isinstance(image, ImageError)])

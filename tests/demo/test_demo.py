@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import tracemalloc
 import types
 import urllib.error
 import urllib.request
 import venv
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
+import gradio
 import numpy as np
 import pytest
 from conftest import REPOSITORY, start_demo
@@ -105,6 +108,16 @@ def test_a_bad_file_gets_the_librarys_message(demo, endpoint):
     assert "gradio" not in message  # where the server keeps files is its own affair
 
 
+@pytest.mark.parametrize("endpoint", ["predict_upload", "predict_sketch", "read_number"])
+def test_a_file_that_is_deleted_by_now_is_asked_for_again(demo, seven, endpoint):
+    picture = upload(demo, "seven.png", encode(seven))
+    Path(picture["path"]).unlink()  # as the server does after an hour
+    body = json.dumps({"data": [picture]}).encode()
+    _, message = catch_refusal(lambda: post(demo, f"/gradio_api/run/{endpoint}", body))
+    assert "upload it again" in message
+    assert "gradio" not in message
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", str(REPOSITORY / "README.md"), str(EXAMPLES / "letter.jpg")])
 def test_files_of_the_server_cant_be_asked_for(demo, path):
     body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
@@ -160,6 +173,40 @@ def test_the_readmes_client_works(demo, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert re.search(r"^5 0\.\d+$", result.stdout, re.MULTILINE), result.stderr
     assert result.stdout.splitlines()[-1] == "314159"
+
+
+# ---------------------------------------------------------------- many
+
+
+@pytest.fixture
+def service(recognizer, monkeypatch):
+    """The module and its service, in this process."""
+    monkeypatch.syspath_prepend(DEMO)
+    module = importlib.import_module("service")
+    return module, module.Service(recognizer)
+
+
+def test_many_pictures_are_not_in_memory_together(service, tmp_path):
+    _, reader = service
+    (tmp_path / "large.bmp").write_bytes(encode(np.full((1000, 3000), 255, np.uint8), "BMP"))
+    tracemalloc.start()
+    reader.show_many([str(tmp_path / "large.bmp")])
+    _, one = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    reader.show_many([str(tmp_path / "large.bmp")] * 10)
+    _, ten = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ten < 3 * one  # while one is opened, the one before may still be there
+
+
+def test_more_pictures_than_are_read_at_a_time_are_refused_in_plain_words(service):
+    module, reader = service
+    with pytest.raises(gradio.Error, match=r"these are 1,234 pictures, and up to 200 are read at a time: choose fewer"):
+        reader.show_many(["x.png"] * 1234)
+    table, download = reader.show_many([])
+    assert not table["visible"]
+    assert not download["visible"]
+    assert module.MAX_FILES == 200
 
 
 # ---------------------------------------------------------------- views

@@ -217,7 +217,19 @@ def test_an_example_is_read_when_clicked(page):
     expect_text(page, "#number .text", "^314159$")
 
 
-def test_many_files_make_a_table_and_its_csv(page, tmp_path):
+def test_a_picture_that_is_deleted_by_now_is_asked_for_again(page, demo_folder):
+    open_tab(page, "Upload")
+    page.get_by_role("radio", name="one digit").click()
+    page.locator("#picture input[type=file]").set_input_files(EXAMPLES / "blackboard.jpg")
+    expect_text(page, "#upload-answer .digit", "^5$")
+    for path in (demo_folder / "gradio").rglob("blackboard.jpg"):
+        path.unlink()  # as the server does after an hour
+    page.get_by_role("radio", name="a number").click()
+    expect_text(page, "#number .comment", "upload it again")
+
+
+def test_many_files_make_a_table_and_its_csv(page, tmp_path, demo_folder):
+    before = set(demo_folder.rglob("*"))
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     open_tab(page, "Many")
@@ -226,7 +238,7 @@ def test_many_files_make_a_table_and_its_csv(page, tmp_path):
     )
     page.get_by_text("is not an image").locator("visible=true").first.wait_for()
     with page.expect_download() as download:
-        page.get_by_text("Download all of it as CSV").click()
+        page.get_by_role("link", name="Download all of it as CSV").click()
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("file,digit,label,reason,confidence")
     assert [line.split(",")[:2] for line in lines[1:]] == [
@@ -234,6 +246,9 @@ def test_many_files_make_a_table_and_its_csv(page, tmp_path):
         ["letter.jpg", ""],
         ["broken.png", ""],
     ]
+    # Nothing stays on the server but what was uploaded, for an hour.
+    left = {path.name for path in set(demo_folder.rglob("*")) - before if path.is_file()}
+    assert left <= {"squared_paper.jpg", "letter.jpg", "broken.png"}
 
 
 # ---------------------------------------------------------------- how it looks
