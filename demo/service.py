@@ -77,7 +77,7 @@ class Service:
         """Shows a row for each file, and offers them as CSV, which the page itself holds: nothing of it stays here."""
         paths = paths or []
         if len(paths) > MAX_FILES:
-            raise refuse(f"these are {len(paths):,} pictures, and up to {MAX_FILES} are read at a time: choose fewer")
+            raise refuse(f"{len(paths):,} pictures are too many: choose up to {MAX_FILES} at a time")
         results = predict_each(self.recognizer, map(_attempt_upload, paths))  # one at a time in memory
         named = [(Path(path).name, result) for path, result in zip(paths, results, strict=True)]
         table = io.StringIO()

@@ -45,6 +45,10 @@ $body
 </html>
 """)
 
+_LOSSES = """<p class="quiet">The validation loss is what training minimises, without label smoothing: of the network's plain
+answers, "no digit" among them, before calibration. The test loss is of the probabilities that prediction gives: calibrated,
+with second looks, given that there is a digit.</p>"""
+
 
 def render_report(folder: Path) -> str:
     """Returns the page of a run's folder, HTML without any other file.
@@ -57,6 +61,7 @@ def render_report(folder: Path) -> str:
     parts = [_render_summary(report, history)]
     if history:
         parts += ["<h2>History</h2>", _render_picture(folder / RunFile.HISTORY, "Loss and error after each epoch")]
+        parts += [_LOSSES]
         parts += [f"<details><summary>every epoch</summary>{_render_history(history)}</details>"]
     if report:
         parts += ["<h2>Confusion matrix</h2>", _render_picture(folder / RunFile.CONFUSION_MATRIX, "Confusion matrix")]
@@ -84,7 +89,7 @@ def _render_summary(report: dict[str, Any] | None, history: Sequence[dict[str, A
         "test accuracy": f"{report['accuracy']:.2%}",
         "mistakes": f"{round(report['error'] * report['num_examples']):,} of {report['num_examples']:,}",
         "without the least sure 1 %": f"{report['accuracy_at_99']:.2%}",
-        "loss": f"{report['loss']:.4f}",
+        "test loss, calibrated": f"{report['loss']:.4f}",
         "calibration error (ECE)": f"{report['ece']:.4f}",
         "Brier score": f"{report['brier']:.4f}",
         "training": f"{sum(record['seconds'] for record in history):,.0f} s",

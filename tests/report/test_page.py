@@ -46,6 +46,9 @@ def test_the_page_of_a_run_holds_all_of_it(run):
     results = json.loads((run / "report.json").read_text())
     wrong = results["num_examples"] - sum(results["confusion_matrix"][i][i] for i in range(10))
     assert f"{wrong} of 400" in page.words
+    text = " ".join(page.words)
+    assert "test loss, calibrated" in text
+    assert "The validation loss is what training minimises" in text  # so nobody compares the two
     rows = {row[0]: row[1:] for row in page.rows}
     assert rows["7"][3] == str(sum(results["confusion_matrix"][7]))
     assert rows["model"] == ["mlp", "default"]

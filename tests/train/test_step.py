@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from digitjax.config import AugmentConfig, TrainConfig
+from digitjax.config import PRESETS, AugmentConfig, TrainConfig
 from digitjax.data.arrays import Dataset
 from digitjax.nn import layers
 from digitjax.nn.networks import VGG, create_model
@@ -94,6 +94,20 @@ def test_a_run_shorter_than_its_settling_settles_all_along():
     rows, limits = plan_epoch(np.arange(90) % 3 == 0, config, 0)
     assert len(rows) == 60 + round(0.25 * 30)
     assert limits == config.augment.scaled(0.25)
+
+
+def test_an_epoch_that_settles_has_as_many_steps_and_shows_images_again():
+    """Half as often again where 44 % are drawn, as the preset `best` has it."""
+    config = replace(PRESETS["best"], epochs=2, settle_epochs=1)
+    is_drawn = np.arange(10_000) < 4_400
+    steps = -(-10_000 // config.batch_size)
+    for epoch, times in ((0, 1), (1, 10_000 / (5_600 + 1_100))):
+        rows, _ = plan_epoch(is_drawn, config, epoch)
+        order = np.asarray(draw_order(0, epoch, n=len(rows), steps=steps, batch_size=config.batch_size))
+        assert order.size >= 10_000
+        shown = np.bincount(order.ravel(), minlength=len(rows))
+        assert shown.min() >= 1  # none is left out
+        assert shown.mean() == pytest.approx(times, rel=0.02)
 
 
 @pytest.mark.parametrize(("batch_size", "micro_batches"), [(128, 4), (64, 2), (100, 4), (32, 1), (7, 1), (127, 1)])
