@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import tyro
 
@@ -73,7 +73,7 @@ def run(
         )
         debug = args.debug
         _set_up_logging(debug=debug)
-        with contextlib.redirect_stdout(cast("TextIO", _PatientOutput(sys.stdout))):
+        with contextlib.redirect_stdout(_PatientOutput(sys.stdout)):
             status = command(args)
             sys.stdout.flush()
     except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
@@ -90,7 +90,7 @@ def run(
 class _PatientOutput:
     """Standard output, also when who reads it, such as head, has seen enough: the rest is done all the same."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:

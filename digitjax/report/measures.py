@@ -31,8 +31,9 @@ class Report:
     accuracy: float
     error: float
     loss: float
-    """Mean negative log-likelihood of the true class, in nats; of `sigmoid` models, summed over the ten questions. Of the
-    probabilities that prediction gives, and so another one than the validation loss, which is what training minimises."""
+    """Mean negative log-likelihood of the true class, in nats; of `sigmoid` models, summed over the ten questions.
+
+    It is that of the probabilities that prediction gives; a history's validation loss is what training minimises."""
     ece: float
     """Expected calibration error, see `compute_ece`."""
     brier: float

@@ -45,9 +45,9 @@ $body
 </html>
 """)
 
-_LOSSES = """<p class="quiet">The validation loss is what training minimises, without label smoothing: of the network's plain
-answers, "no digit" among them, before calibration. The test loss is of the probabilities that prediction gives: calibrated,
-with second looks, given that there is a digit.</p>"""
+_LOSSES = """<p class="quiet">The validation loss is what training minimises, without label smoothing: that of the
+network's plain answers, "no digit" among them, before calibration. The test loss is that of the probabilities that
+prediction gives: calibrated, with second looks, given that there is a digit.</p>"""
 
 
 def render_report(folder: Path) -> str:
