@@ -43,31 +43,31 @@ def draw_sign(kind, rng):
 KINDS = ("bar", "cross", "ring")
 
 
-@pytest.fixture
-def signs(tmp_path):
-    rng = np.random.default_rng(0)
-    for kind in KINDS:
-        (tmp_path / "signs" / kind).mkdir(parents=True)
-        for i in range(40):
-            draw_sign(kind, rng).save(tmp_path / "signs" / kind / f"{i:02}.png")
-    return tmp_path / "signs"
-
-
-def draw_scrawl(rng):
+def draw_scrawl(_kind, rng):
     """A line like no other: no two end in the same 28x28."""
     paper = Image.new("L", (120, 120), 230)
     ImageDraw.Draw(paper).line([tuple(point) for point in rng.integers(15, 105, (5, 2)).tolist()], fill=20, width=6)
     return paper
 
 
-@pytest.fixture
-def scrawls(tmp_path):
+def save_pictures(folder, draw):
+    """Draws forty pictures of each kind."""
     rng = np.random.default_rng(0)
     for kind in KINDS:
-        (tmp_path / "scrawls" / kind).mkdir(parents=True)
+        (folder / kind).mkdir(parents=True)
         for i in range(40):
-            draw_scrawl(rng).save(tmp_path / "scrawls" / kind / f"{i:02}.png")
-    return tmp_path / "scrawls"
+            draw(kind, rng).save(folder / kind / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture
+def signs(tmp_path):
+    return save_pictures(tmp_path / "signs", draw_sign)
+
+
+@pytest.fixture
+def scrawls(tmp_path):
+    return save_pictures(tmp_path / "scrawls", draw_scrawl)
 
 
 def find_parts(folder, tmp_path):
@@ -106,7 +106,7 @@ def test_a_changed_folder_is_prepared_anew_and_no_picture_changes_its_part(scraw
     before = find_parts(scrawls, tmp_path)
     rng = np.random.default_rng(1)
     for i in range(40, 60):
-        draw_scrawl(rng).save(scrawls / "bar" / f"{i}.png")
+        draw_scrawl("bar", rng).save(scrawls / "bar" / f"{i}.png")
     shutil.copy(scrawls / "bar" / "00.png", scrawls / "bar" / "copy.png")
     after = find_parts(scrawls, tmp_path)
     assert len(after) == len(before) + 20  # the copy went where its original is
