@@ -36,7 +36,7 @@ CONCURRENCY, MAX_WAITING = 2, 64
 # For so many visitors Gradio keeps the page's settings, some 30 KB each, which the demo never needs again.
 MAX_SESSIONS = 200
 
-# Uploads are deleted when they are that old.
+# Uploads are deleted when they are that old; one looks as often.
 CACHE_SECONDS = 3600
 
 # Drawn by `draw_examples.py`.

@@ -17,7 +17,7 @@ from digitjax.pictures.source import load_picture
 from digitjax.predict import ImageError, Prediction, Recognizer, predict_each
 from digitjax.predict.results import csv_columns, to_csv_row
 
-# How many pictures "Many" reads at a time: some seconds' work. Whoever has more is better off with `digitjax.batch`.
+# How many pictures "Many" reads at a time: a minute's work, if they are large. For more there is `digitjax.batch`.
 MAX_FILES = 200
 
 # Longer side of the picture in which the boxes are drawn, in pixels.

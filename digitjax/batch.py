@@ -138,8 +138,9 @@ def find_inputs(pattern: str, output: Path) -> tuple[list[str], bool]:
     else:
         # What a pattern names is taken for a picture, whatever its suffix. Path.glob takes no absolute patterns.
         files = [file for file in sorted(map(Path, glob.iglob(pattern, recursive=True))) if file.is_file()]  # noqa: PTH207
-    results = output.resolve()
-    parquet = [file for file in files if file.suffix == ".parquet" and file.resolve().parent != results]
+    parquet = [file for file in files if file.suffix == ".parquet"]
+    if len(files) > 1:
+        parquet = [file for file in parquet if file.resolve().parent != output.resolve()]
     pictures = [file for file in files if file.suffix != ".parquet"]
     if parquet and pictures:
         raise DigitjaxError(

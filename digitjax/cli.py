@@ -15,7 +15,7 @@ import tyro
 from digitjax.config import DigitjaxError
 
 EXIT_OK = 0
-EXIT_SOME_FAILED = 1
+EXIT_SOME_FAILED = EXIT_BUG = 1
 EXIT_WRONG_USE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -58,6 +58,21 @@ def run(
 
     A mistake of the user's ends with one line on standard error and status 2, without a traceback unless `--debug`.
     """
+    with (
+        contextlib.redirect_stdout(_PatientOutput(sys.stdout)),
+        contextlib.redirect_stderr(_PatientOutput(sys.stderr)),
+    ):
+        return _run(command, args_type, argv, program, about, default)
+
+
+def _run(
+    command: Callable[[_Args], int],
+    args_type: type[_Args],
+    argv: Sequence[str] | None,
+    program: str,
+    about: str,
+    default: _Args | None,
+) -> int:
     name, debug = program.removeprefix("-m "), False
     try:
         args = cast(
@@ -73,9 +88,8 @@ def run(
         )
         debug = args.debug
         _set_up_logging(debug=debug)
-        with contextlib.redirect_stdout(_PatientOutput(sys.stdout)):
-            status = command(args)
-            sys.stdout.flush()
+        status = command(args)
+        sys.stdout.flush()
     except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
         if debug:
             raise
@@ -88,7 +102,7 @@ def run(
 
 
 class _PatientOutput:
-    """Standard output, also when who reads it, such as head, has seen enough: the rest is done all the same."""
+    """Standard output or error whose reader, such as head, may have seen enough: the rest is done all the same."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

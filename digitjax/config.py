@@ -191,6 +191,7 @@ class TrainConfig(_Checked):
         super().__post_init__()
         require_dataset(self.dataset)
         _require(len(self.class_names) >= 2, "class_names", self.class_names, "two or more")
+        _require(len(self.class_hashes) in (0, len(self.class_names)), "class_hashes", self.class_hashes, "one a class")
 
     @property
     def can_refuse(self) -> bool:

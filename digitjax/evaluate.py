@@ -24,8 +24,10 @@ from digitjax.drawing.negatives import draw_negatives
 from digitjax.nn import looks
 from digitjax.nn.inference import TrainedModel
 from digitjax.predict import ImageError, Recognizer, predict_each, process
+from digitjax.report import page
 from digitjax.report.measures import Evaluation, Rejection, make_report
 from digitjax.runs.files import RunFile, write_text
+from digitjax.runs.folder import lock_folder
 
 # Drawings without a digit by which refusing is measured, and their seed: training draws from the run's, which is lower.
 NUM_NEGATIVES = 1000
@@ -134,16 +136,14 @@ def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[str,
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> None:
-    """Writes `report.json`, `confusion_matrix.png` and `mistakes.png` into a folder, and a run's `report.html` anew."""
-    from digitjax.report import page, plots  # matplotlib, 0.5 s
+    """Writes `report.json`, `confusion_matrix.png` and `mistakes.png` into a folder."""
+    from digitjax.report import plots  # matplotlib, 0.5 s
 
     report = evaluation.report
     out.mkdir(parents=True, exist_ok=True)
     plots.save_confusion_matrix(out / RunFile.CONFUSION_MATRIX, report)
     plots.save_mistakes(out / RunFile.MISTAKES, evaluation)
     write_text(out / RunFile.REPORT, report.to_json())
-    if (out / RunFile.CONFIG).exists():
-        page.write_report(out)
 
 
 # ---------------------------------------------------------------- command
@@ -158,13 +158,26 @@ class EvaluateArguments(cli.SourceArguments):
     images: Path | None = None
     """A CSV table with the columns file,label: evaluate on these pictures instead of the test set."""
     out: Path | None = None
-    """Where report.json and the plots go (default: RUN; without it or with --images or --no-tta: ./evaluation)."""
+    """Where report.json and the plots go (default: RUN; without it or with --images or --no-tta: ./evaluation). No
+    other run's folder."""
     tta: bool = True
     """Look again, turned and scaled, at what the network is unsure of."""
 
 
 def evaluate(args: EvaluateArguments) -> int:
-    """Prints the report and writes it with its plots."""
+    """Prints the report and writes it with its plots; a run's page, too."""
+    out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
+    if not (out / RunFile.CONFIG).exists():
+        return _evaluate_into(out, args)
+    if args.images or args.run is None or out.resolve() != args.run.resolve():
+        raise DigitjaxError(f"{out} holds a run, whose report is of its own test set: choose another --out")
+    with lock_folder(out):  # while it is trained, a report would be of other weights
+        status = _evaluate_into(out, args)
+        page.write_report(out)
+    return status
+
+
+def _evaluate_into(out: Path, args: EvaluateArguments) -> int:
     process.set_up()
     recognizer = dataclasses.replace(Recognizer.load(args.run), tta=args.tta)
     unread: list[str] = []
@@ -177,7 +190,6 @@ def evaluate(args: EvaluateArguments) -> int:
         splits = load_splits(config.dataset, args.data_dir, args.idx_dir)
         require_same_data(config, splits)
         evaluation = evaluate_dataset(recognizer.trained, splits.test, tta=args.tta)
-    out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
     write_evaluation(out, evaluation)
     print(evaluation.report)
     print(f"\n{out} holds report.json and the plots")

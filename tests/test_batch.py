@@ -135,6 +135,11 @@ def test_results_among_the_inputs_are_none(pictures, monkeypatch):
         assert not is_parquet
         assert len(files) == (10 if "*" in pattern else 9)  # a pattern also names the notes
         assert not any(file.endswith(".parquet") for file in files)
+    # What is named itself isn't taken for a result.
+    assert batch.find_inputs("results/0.parquet", pictures / "results") == (
+        [str(pictures / "results" / "0.parquet")],
+        True,
+    )
 
 
 def test_what_is_done_is_known(tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from digitjax.nn import looks
 from digitjax.nn.inference import Calibration
 from digitjax.predict import Recognizer
 from digitjax.runs import weights
+from digitjax.runs.folder import lock_folder
 
 
 def test_rejection_is_counted(run, digits):
@@ -135,6 +137,21 @@ def test_faulty_tables_are_named(run, tmp_path, table, message):
     path.write_text(table)
     with pytest.raises(DigitjaxError, match=message):
         evaluate.evaluate_pictures(Recognizer(weights.load_model(run)), path)
+
+
+def test_a_run_that_is_being_trained_isnt_measured_into_its_folder(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    with lock_folder(copy):
+        assert evaluate.main([str(copy)]) == 2
+    assert "another process is writing into it" in capsys.readouterr().err
+
+
+def test_a_runs_folder_takes_no_other_report(run, pictures, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for arguments in ([str(run)], [], [str(copy), "--images", str(pictures / "labels.csv")]):
+        assert evaluate.main([*arguments, "--out", str(copy)]) == 2
+        assert "holds a run, whose report is of its own test set" in capsys.readouterr().err
+    assert (copy / "report.json").read_bytes() == (run / "report.json").read_bytes()
 
 
 def test_a_missing_table_is_named(run, tmp_path, capsys):

@@ -29,9 +29,10 @@ HELD_OUT = 0.1
 class FolderBuilder(ImageBuilder):
     """Pictures in one folder a class, which names it; they go through the same preprocessing as in prediction.
 
-    A picture's hash decides where it goes: about a tenth of each class, but at least one picture, to `test`, as many to
-    `validation`, the rest to `train`. So wherever a picture lies and whatever else is added, it stays in its split,
-    and copies of it go with it. The hashes are the order of the pictures, too, which mixes the classes.
+    A picture's hash decides where it goes: about a tenth of each class to `test`, as many to `validation`, the rest to
+    `train`. So wherever a picture lies and whatever else is added, it stays in its split, and copies of it go with it.
+    Only where a split would get none of a class, the next picture by hash goes there; others that are added later may
+    take its place. The hashes are the order of the pictures, too, which mixes the classes.
 
     When a picture was added, taken away or changed, another preparation is made in the place of the earlier one.
     """

@@ -6,6 +6,7 @@ the network.
 
 import contextlib
 import io
+import itertools
 import logging
 import os
 import threading
@@ -76,7 +77,8 @@ def require_same_data(config: TrainConfig, splits: Splits) -> None:
             f"and the run was started with {', '.join(config.class_names)}"
         )
     if splits.class_hashes != config.class_hashes:
-        pairs = zip(splits.class_names, splits.class_hashes, config.class_hashes, strict=True)
+        # Where a config was made without them, nobody knows: then all count as changed.
+        pairs = itertools.zip_longest(splits.class_names, splits.class_hashes, config.class_hashes)
         changed = [repr(class_name) for class_name, now, then in pairs if now != then]
         raise DatasetError(
             f"{config.dataset}: the pictures of class {', '.join(changed)} have changed since the run was started: "

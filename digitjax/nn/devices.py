@@ -93,8 +93,16 @@ _LOSS = re.compile("gloo|nccl|unavailable|deadline_exceeded|heartbeat", re.IGNOR
 
 
 def is_loss_of_another(error: Exception) -> bool:
-    """Whether an error says that another process is gone, and not that this one ran out of memory or has a bug."""
-    return jax.process_count() > 1 and isinstance(error, (RuntimeError, ValueError)) and bool(_LOSS.search(str(error)))
+    """Whether an error, or one that it comes from, says that another process is gone.
+
+    If not, this one ran out of memory, say, or has a bug.
+    """
+    if jax.process_count() == 1:
+        return False
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__:
+        causes.append(cause)
+    return any(isinstance(cause, (RuntimeError, ValueError)) and _LOSS.search(str(cause)) for cause in causes)
 
 
 def is_first_process() -> bool:

@@ -33,7 +33,8 @@ class Report:
     loss: float
     """Mean negative log-likelihood of the true class, in nats; of `sigmoid` models, summed over the ten questions.
 
-    It is that of the probabilities that prediction gives; a history's validation loss is what training minimises."""
+    It is that of the probabilities that prediction gives, all alike where a picture is refused; a history's validation
+    loss is what training minimises."""
     ece: float
     """Expected calibration error, see `compute_ece`."""
     brier: float

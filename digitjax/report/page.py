@@ -58,7 +58,11 @@ def render_report(folder: Path) -> str:
     """
     config, history = load_config(folder), read_history(folder)
     report = read_json(folder / RunFile.REPORT)
-    parts = [_render_summary(report, history)]
+    parts = []
+    if not (folder / RunFile.CALIBRATION).exists():
+        parts += [f'<p class="quiet">This run goes on, or was stopped: {len(history)} epochs are done.</p>']
+    if report:
+        parts += [_render_summary(report, history)]
     if history:
         parts += ["<h2>History</h2>", _render_picture(folder / RunFile.HISTORY, "Loss and error after each epoch")]
         parts += [_LOSSES]
@@ -82,9 +86,7 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _render_summary(report: dict[str, Any] | None, history: Sequence[dict[str, Any]]) -> str:
-    if not report:
-        return f'<p class="quiet">This run goes on, or was stopped: {len(history)} epochs are done.</p>'
+def _render_summary(report: dict[str, Any], history: Sequence[dict[str, Any]]) -> str:
     figures = {
         "test accuracy": f"{report['accuracy']:.2%}",
         "mistakes": f"{round(report['error'] * report['num_examples']):,} of {report['num_examples']:,}",

@@ -26,9 +26,9 @@ COLUMNS = 10
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure as PNG, in the place of an earlier one."""
+    """Writes a figure, in the place of an earlier one; the suffix says in which format, without one it is PNG."""
     with replace_file(path) as fresh:
-        figure.savefig(fresh, dpi=120, format="png")
+        figure.savefig(fresh, dpi=120, format=path.suffix[1:] or "png")
 
 
 def save_history(path: Path, history: Sequence[Record], title: str) -> None:

@@ -16,7 +16,7 @@ class CheckpointError(DigitjaxError):
 
 
 class RunFile(enum.StrEnum):
-    """What a run may leave in its folder, in the order of writing; where the last one is, the run is complete."""
+    """What a run may leave in its folder, in the order of writing; with its calibration a run is complete."""
 
     CONFIG = "config.json"
     STATE = "state"
@@ -28,8 +28,8 @@ class RunFile(enum.StrEnum):
     CONFUSION_MATRIX = "confusion_matrix.png"
     MISTAKES = "mistakes.png"
     REPORT = "report.json"
-    PAGE = "report.html"
     CALIBRATION = "calibration.json"
+    PAGE = "report.html"
 
 
 MODEL_FILES = (RunFile.CONFIG, RunFile.WEIGHTS, RunFile.CALIBRATION)
@@ -40,8 +40,8 @@ RESULTS = (
     RunFile.CONFUSION_MATRIX,
     RunFile.MISTAKES,
     RunFile.REPORT,
-    RunFile.PAGE,
     RunFile.CALIBRATION,
+    RunFile.PAGE,
 )
 """What is made of the trained weights, and says nothing of them once they were trained further."""
 
@@ -50,15 +50,23 @@ RESULTS = (
 def replace_file(path: Path) -> Iterator[Path]:
     """Gives the path of a new file, which takes the place of `path`, in one piece, when the context ends.
 
-    So whatever happens, even a power cut, `path` is the old file or the new one, and whole. After an error in the
-    context it is the old one.
+    So even after a kill or a power cut `path` is the old file or the new one, and whole; after an error in the context
+    it is the old one. One process at a time may do so. What is no file, such as /dev/null, is written to as it is.
     """
-    fresh = path.with_name(f".{path.name}")
+    target = path.resolve()  # a link stays one
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    fresh = target.with_name(f".{target.name}")
     try:
         yield fresh
         with fresh.open("rb") as file:
             os.fsync(file.fileno())  # or the new name may reach the disk before the content does
-        fresh.replace(path)
+        fresh.replace(target)
+    except OSError as error:
+        if error.filename == str(fresh):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         fresh.unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ TAGS = {
 
 
 def read_history(folder: Path) -> list[Record]:
-    """Reads a run's `metrics.jsonl`; a run whose first epoch hasn't ended has none.
+    """Reads a run's `metrics.jsonl`; of a run whose first epoch hasn't ended it is empty, or isn't there.
 
     Raises:
       CheckpointError: The file can't be read; the message names it.
@@ -56,17 +56,14 @@ class HistoryWriter:
 
         Args:
           folder: The run's folder.
-          tensorboard: Whether to write for TensorBoard, too, into the folder `tensorboard` there; what an earlier
-            process wrote into it is deleted, since all records are written anew.
+          tensorboard: Whether to write for TensorBoard, too, into the folder `tensorboard` there; with the first
+            records, what an earlier process wrote into it is deleted, since all are written anew.
 
         Raises:
           DigitjaxError: The package for TensorBoard isn't installed.
         """
         self._folder, self._events, self._num_events = folder, None, 0
-        if tensorboard:
-            summary_writer = import_summary_writer()
-            shutil.rmtree(folder / RunFile.TENSORBOARD, ignore_errors=True)
-            self._events = summary_writer(str(folder / RunFile.TENSORBOARD))
+        self._summary_writer = import_summary_writer() if tensorboard else None
 
     def __enter__(self) -> "HistoryWriter":
         """Returns itself."""
@@ -80,6 +77,9 @@ class HistoryWriter:
     def write(self, history: list[Record]) -> None:
         """Brings the files up to all of these records."""
         write_text(self._folder / RunFile.METRICS, "".join(json.dumps(record) + "\n" for record in history))
+        if self._summary_writer and not self._events:
+            shutil.rmtree(self._folder / RunFile.TENSORBOARD, ignore_errors=True)
+            self._events = self._summary_writer(str(self._folder / RunFile.TENSORBOARD))
         if self._events:
             for record in history[self._num_events :]:
                 for tag, name in TAGS.items():

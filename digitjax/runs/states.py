@@ -26,7 +26,7 @@ logger = logging.getLogger("digitjax.runs")  # users see it
 class Saved(NamedTuple):
     """What a run goes on from."""
 
-    state: Any  # the `TrainState`, NumPy arrays
+    state: Any  # the `TrainState`
     history: list[Record]  # a record for each epoch before
     seconds: float  # what the steps of the epoch that isn't over took
 
@@ -38,7 +38,7 @@ class RunCheckpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Looks what is in a run's folder; a state whose writing was cut off, as by a kill, is deleted."""
+        """Opens the states in a run's folder; the newest is deleted if its writing was cut off, as by a kill."""
         policies = ocp.checkpoint_managers
         self._folder = folder.absolute() / RunFile.STATE
         self._manager = ocp.CheckpointManager(
@@ -57,10 +57,11 @@ class RunCheckpoints:
                 ),
             ),
         )
-        cut_off = [step for step in self._manager.all_steps() if not (self._folder / str(step) / RunFile.SUMS).exists()]
-        devices.wait_for_all("looked for what was cut off")
-        for step in cut_off:
-            self._manager.delete(step)
+        newest = self.latest_step()
+        is_cut_off = newest is not None and not (self._folder / str(newest) / RunFile.SUMS).exists()
+        if newest is not None and devices.agree(np.array([float(is_cut_off)])).all():
+            logger.warning("%s was not finished, and is left out", self._folder / str(newest))
+            self._manager.delete(newest)
 
     def __enter__(self) -> "RunCheckpoints":
         """Returns itself."""
@@ -115,7 +116,8 @@ class RunCheckpoints:
     def restore(self, template: Any, step: int | None = None) -> Saved:
         """Returns what was saved at `step`, the state in `template`'s structure.
 
-        None stands for the newest state that is whole; newer ones that are damaged are deleted, with a warning.
+        None stands for the newest state that is whole; newer ones that are damaged are deleted, with a warning. The
+        state is of NumPy arrays.
 
         Raises:
           CheckpointError: There is none, or it can't be restored.
@@ -140,18 +142,22 @@ class RunCheckpoints:
 
     def _find_whole_step(self) -> int:
         """Returns the newest step whose files are as they were written, and deletes the newer ones."""
-        damages = dict[int, str]()
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if not steps:
+            raise CheckpointError(f"{self._folder}: holds no state to resume from")
+        damages, whole = dict[int, str](), -1
+        for step in steps:
             if not (damage := hashes.find_damage(self._folder / str(step))):
-                for damaged, reason in damages.items():
-                    logger.warning("%s; going on from step %d", reason, step)
-                    self._manager.delete(damaged)
-                return step
+                whole = step
+                break
             damages[step] = damage
-        if damages:
-            newest = next(iter(damages.values()))
-            raise CheckpointError(f"{newest}; no earlier state is whole, so start anew (--overwrite)")
-        raise CheckpointError(f"{self._folder}: holds no state to resume from")
+        whole = int(devices.agree(np.array([float(whole)]))[0])  # all processes delete the same
+        if whole < 0:
+            raise CheckpointError(f"{damages[steps[0]]}; no earlier state is whole, so start anew (--overwrite)")
+        for step in steps[: steps.index(whole)]:
+            logger.warning("%s; going on from step %d", damages.get(step, f"state of step {step}: is damaged"), whole)
+            self._manager.delete(step)
+        return whole
 
 
 @functools.cache  # once a process

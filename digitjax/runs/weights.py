@@ -98,7 +98,7 @@ def seal_model(folder: Path) -> None:
 def check_model(folder: Path) -> TrainConfig:
     """Returns the config of a trained model whose files are all there and as they were written.
 
-    Says so where its training hasn't ended, and it therefore refuses nothing.
+    Says so where its training hasn't ended, since nothing is calibrated then.
 
     Raises:
       CheckpointError: Something is missing or damaged; the message names it.
@@ -110,11 +110,13 @@ def check_model(folder: Path) -> TrainConfig:
         )
     if damage := hashes.find_damage(folder, MODEL_FILES):
         raise CheckpointError(damage)
-    if config.can_refuse and not (folder / RunFile.CALIBRATION).exists():
+    if not (folder / RunFile.CALIBRATION).exists():
+        missing = "threshold, and so takes letters and scribbles for digits" if config.can_refuse else "calibration"
         logger.warning(
-            "%s: the training hasn't ended, so the threshold isn't chosen yet, and letters and scribbles are taken for "
-            "digits; finish it: python -m digitjax.train --resume --out %s",
+            "%s: the training hasn't ended, and the model has no %s; finish it: "
+            "python -m digitjax.train --resume --out %s",
             folder,
+            missing,
             folder,
         )
     return config

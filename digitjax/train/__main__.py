@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
@@ -43,10 +44,11 @@ class TrainArguments(cli.SourceArguments):
     config: Annotated[TrainConfig | None, tyro.conf.arg(name="", constructor=TrainConfig)] = None
     """What decides the weights (None: the preset does)."""
     asked: Annotated[frozenset[str] | None, tyro.conf.Suppress] = None
-    """With `resume`: the names of the options that were asked for, and must be those that the run was started with
-    (None: all that `config` has or, where that is None, the preset, unless it is the default one)."""
+    """The options that were asked for, by name: a run that is resumed must have been started with them. None: all of
+    `config`; without that the preset, unless it is the default one."""
     out: Path | None = None
-    """The run's folder (default: checkpoints/<dataset>-<model>)."""
+    """The run's folder (default: checkpoints/<dataset>-<model>, of pictures of your own
+    checkpoints/folder-<name>-<model>)."""
     resume: bool = False
     """Go on with the run in --out, exactly where it stood."""
     overwrite: bool = False
@@ -62,10 +64,18 @@ class TrainArguments(cli.SourceArguments):
     process_id: int | None = None
     """With --distributed: which of them this is, from 0 (default: detected)."""
 
+    @property
+    def recipe(self) -> TrainConfig:
+        """The config or, where none was given, the preset's."""
+        return self.config or PRESETS[self.preset]
+
 
 def train(args: TrainArguments) -> int:
     """Runs a whole training: data, fit, one reading of the test set, report and plots."""
-    _require_dropout(args.config or PRESETS[args.preset])
+    if args.resume and args.overwrite:
+        raise DigitjaxError("--resume goes on with a run, and --overwrite deletes it: leave one of them out")
+    if not args.resume:
+        _require_dropout(args.recipe)
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:
@@ -96,9 +106,12 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
         _prepare_folder(args, config, out)
     devices.wait_for_all("folder prepared")
     result = fit(config, splits, out, tensorboard=args.tensorboard, show_progress=devices.is_first_process())
+    if devices.is_first_process():
+        delete_files(out, RESULTS)  # they are of the weights that go
+        weights.save_weights(out, result.variables)
+    devices.wait_for_all("weights saved")
     if not devices.is_first_process():
         return cli.EXIT_INTERRUPTED if result.interrupted else cli.EXIT_OK
-    weights.save_weights(out, result.variables)
     if result.interrupted:
         print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
         return cli.EXIT_INTERRUPTED
@@ -111,7 +124,8 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
     plots.save_history(out / RunFile.HISTORY, result.history, f"{config.model} on {config.dataset}")
     evaluation = evaluate.evaluate_dataset(trained, splits.test)
     evaluate.write_evaluation(out, evaluation)
-    weights.save_calibration(out, trained.calibration)  # last: now the run is complete
+    weights.save_calibration(out, trained.calibration)  # now the run is complete
+    page.write_report(out)
     print(evaluation.report)
     print(f"\n{out} holds the weights, report.json and the plots; {out / RunFile.PAGE} shows all of it")
     return cli.EXIT_OK
@@ -119,9 +133,8 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
 
 def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:
     if args.resume:
-        if (out / RunFile.WEIGHTS).exists() and not (out / RunFile.STATE).exists():
-            raise DigitjaxError(f"{out} holds weights, but no state to go on from: train anew (--overwrite)")
-        delete_files(out, RESULTS)  # such as of an evaluation halfway
+        if (out / RunFile.WEIGHTS).exists() and not any((out / RunFile.STATE).glob(f"*/{RunFile.SUMS}")):
+            raise DigitjaxError(f"{out} holds weights, but no whole state to go on from: train anew (--overwrite)")
         return
     if holds_run(out):
         if not args.overwrite:
@@ -137,8 +150,9 @@ def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> Non
 
 def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
     """Decides config, data and folder."""
-    config = args.config or PRESETS[args.preset]
-    dataset = weights.load_config(args.out).dataset if args.resume and args.out else config.dataset
+    config, dataset = args.recipe, args.recipe.dataset
+    if args.resume and args.out and "dataset" not in _list_asked(args):
+        dataset = weights.load_config(args.out).dataset
     with devices.first_process_first("data"):  # which may have to be prepared
         splits = load_splits(dataset, args.data_dir, args.idx_dir, part=process_part())
     config = _adapt_to_data(config, splits)
@@ -164,10 +178,10 @@ def _adapt_to_data(config: TrainConfig, splits: Splits) -> TrainConfig:
 
 def _default_folder(config: TrainConfig) -> Path:
     if config.dataset.startswith(FOLDER_PREFIX):
-        data_name = f"folder-{Path(config.dataset.removeprefix(FOLDER_PREFIX)).resolve().name}"
+        names = ["folder", Path(config.dataset.removeprefix(FOLDER_PREFIX)).resolve().name, config.model]
     else:
-        data_name = config.dataset.replace("/", "-")
-    return Path("checkpoints") / f"{data_name}-{config.model}"
+        names = [config.dataset.replace("/", "-"), config.model]
+    return Path("checkpoints") / "-".join(name for name in names if name)  # the root of all folders has no name
 
 
 def _require_dropout(config: TrainConfig) -> None:
@@ -177,18 +191,22 @@ def _require_dropout(config: TrainConfig) -> None:
         )
 
 
-def _require_same_options(args: TrainArguments, config: TrainConfig, started: TrainConfig, out: Path) -> None:
-    """Refuses what was asked for and isn't how the run was started; what the data decides isn't asked for."""
-    options, started_options = config.list_options(), started.list_options()
+def _list_asked(args: TrainArguments) -> frozenset[str]:
+    """Returns which options were asked for, see `TrainArguments.asked`."""
     if args.asked is not None:
-        asked = args.asked
-    elif args.config is not None:
-        asked = frozenset(options)
-    else:
-        asked = frozenset({"preset"} if args.preset != TrainArguments.preset else ())
+        return args.asked
+    if args.config is not None:
+        return frozenset(args.config.list_options())
+    return frozenset({"preset"} if args.preset != TrainArguments.preset else ())
+
+
+def _require_same_options(args: TrainArguments, config: TrainConfig, started: TrainConfig, out: Path) -> None:
+    """Refuses what was asked for and isn't how the run was started, but for what `require_same_data` looks at."""
+    asked, options, started_options = _list_asked(args), config.list_options(), started.list_options()
+    is_folder = all(each.dataset.startswith(FOLDER_PREFIX) for each in (config, started))  # which may have moved
     for name, value in options.items():
         found = started_options[name]
-        if found == value or name in ("class_names", "class_hashes"):
+        if found == value or name in ("class_names", "class_hashes") or (name == "dataset" and is_folder):
             continue
         if name in asked:
             raise DigitjaxError(
@@ -196,7 +214,7 @@ def _require_same_options(args: TrainArguments, config: TrainConfig, started: Tr
             )
         if "preset" in asked:
             raise DigitjaxError(
-                f"{out} wasn't started with --preset {args.preset}, whose {name} is {value!r}, but with {found!r}: "
+                f"{out} was started with {name}={found!r}, and --preset {args.preset} says {value!r}: "
                 "leave the option out, or change --out"
             )
 
@@ -207,15 +225,21 @@ def _require_same_options(args: TrainArguments, config: TrainConfig, started: Tr
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.train`."""
     ignore_late_writes()
-    status = cli.run(
-        train,
-        TrainArguments,
-        argv,
-        program="-m digitjax.train",
-        about="Trains a digit classifier, evaluates and keeps it.",
-        default=TrainArguments(config=PRESETS[_find_preset(argv)], asked=_find_options(argv)),
-    )
-    if status == cli.EXIT_WRONG_USE and jax.distributed.is_initialized():
+    status = cli.EXIT_BUG
+    try:
+        status = cli.run(
+            train,
+            TrainArguments,
+            argv,
+            program="-m digitjax.train",
+            about="Trains a digit classifier, evaluates and keeps it.",
+            default=TrainArguments(config=PRESETS[_find_preset(argv)], asked=_find_options(argv)),
+        )
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+    if status != cli.EXIT_OK and jax.distributed.is_initialized():
         os._exit(status)  # a usual end would wait for the others, who wait for this one
     return status
 

@@ -194,6 +194,14 @@ def test_a_model_of_ones_own_classes_names_them(signs, tmp_path, capsys, monkeyp
     (signs / "ring" / "new.png").unlink()
     assert train_command.main(["--resume", "--out", str(run), *folders]) == 0
 
+    moved = signs.rename(tmp_path / "moved")  # the same pictures, so the run may go on with them
+    (run / "calibration.json").unlink()
+    arguments = ["--resume", "--out", str(run), *folders]
+    assert train_command.main([*arguments, "--dataset", f"folder:{moved}"]) == 0
+    assert train_command.main(arguments) == 2
+    assert "signs: is not a folder" in capsys.readouterr().err
+    moved.rename(signs)
+
     shutil.rmtree(signs / "bar")
     assert evaluate.main([str(run), "--data-dir", str(tmp_path / "tfds")]) == 2
     assert "holds the classes cross, ring, and the run was started with bar, cross, ring" in capsys.readouterr().err

@@ -198,3 +198,11 @@ def test_drawings_are_made_of_the_digits_that_there_are(digits, labels):
     drawn = add_drawn(some, TrainConfig(negative_share=0.3))
     assert np.sum(drawn.labels == 10) == round(0.3 * len(some.labels) / (1 - 0.3 - 0.02 - 0.06))
     assert drawn.images.any(axis=(1, 2, 3)).all()
+
+
+def test_digits_that_look_the_same_mirrored_end_no_loop():
+    """Of one's own "digits", such as those of dice, all may."""
+    image = np.zeros((28, 28, 1), np.uint8)
+    image[8:20, 8:20] = 255
+    dice = Dataset(np.stack([image] * 20), np.full(20, 3, np.int32))
+    assert len(draw_negatives(np.random.default_rng(0), 30, dice)) == 30

@@ -13,6 +13,7 @@ from digitjax.data.splits import load_splits
 from digitjax.nn import devices
 from digitjax.nn.inference import compile_apply, compute_logits
 from digitjax.nn.networks import create_model, init_variables
+from digitjax.runs.files import CheckpointError
 from digitjax.train.batches import DeviceData, draw_order
 from digitjax.train.state import create_state
 from digitjax.train.step import train_step
@@ -96,12 +97,18 @@ BARRIER = "DEADLINE_EXCEEDED: Barrier timed out. Id: saved 23"
 MEMORY = "RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."
 
 
+def caused_by(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "is_loss"),
     [
+        (caused_by(CheckpointError("state/23: can't be written"), jax.errors.JaxRuntimeError(BARRIER)), True),
+        (caused_by(CheckpointError("state/23: can't be written"), OSError(28, "No space left on device")), False),
         (jax.errors.JaxRuntimeError(GLOO), True),
         (jax.errors.JaxRuntimeError(COORDINATOR), True),
-        (jax.errors.JaxRuntimeError(BARRIER), True),
         (jax.errors.JaxRuntimeError(MEMORY), False),
         (ValueError("Incompatible shapes for broadcasting: (128, 10) and (128, 11)"), False),
         (RuntimeError("dictionary changed size during iteration"), False),

@@ -189,6 +189,23 @@ print(process.returncode, errors)
 """
 
 
+IGNORE_ERRORS = """
+import subprocess, sys
+command = [sys.executable, "-m", "digitjax.predict", *sys.argv[1:]]
+with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    process.stderr.readline()
+    process.stderr.close()
+    printed = process.stdout.read().decode()
+print(process.returncode, printed)
+"""
+
+
+def test_errors_that_nobody_reads_stop_nothing(picture, python, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"x")
+    result = python("-c", IGNORE_ERRORS, *[str(tmp_path / "broken.png")] * 2_000, str(picture))
+    assert result.stdout.decode().startswith(f"1 {picture}: 7 ("), result.stdout.decode()
+
+
 def test_what_failed_and_what_was_to_be_drawn_doesnt_hang_on_the_reader(picture, python, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"x")
     pictures = [*[str(picture)] * 200, str(tmp_path / "broken.png")]

@@ -97,7 +97,21 @@ def test_a_state_that_a_kill_cut_off_is_gone_and_the_one_before_stands(tmp_path,
         with RunCheckpoints(tmp_path) as checkpoints:
             assert checkpoints.latest_step() == before
             assert not before or checkpoints.restore(state).seconds == 2.5
-    assert not caplog.text  # nothing was lost that had been whole
+        assert f"state/{step} was not finished, and is left out" in caplog.text
+
+
+def test_hashes_that_an_earlier_state_lacks_are_damage(tmp_path):
+    """A kill can but cut off the newest."""
+    state = create_state(CONFIG, 10)
+    with RunCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, [])
+        checkpoints.save(2, state, [])
+    for path in (tmp_path / "state").glob("*/SHA256SUMS"):
+        path.unlink()
+    with RunCheckpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step() == 1
+        with pytest.raises(CheckpointError, match=r"state/1/SHA256SUMS: can't be read .*start anew"):
+            checkpoints.restore(state)
 
 
 # Where Orbax's storage fails, threads of its own end with errors that nobody waits for.

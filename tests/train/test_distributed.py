@@ -7,6 +7,7 @@ import pytest
 
 from digitjax.data import arrays
 from digitjax.runs.history import read_history
+from digitjax.runs.weights import is_complete
 from digitjax.train import __main__ as command
 
 # Smaller blocks than in earnest, so that each process has some.
@@ -20,7 +21,7 @@ raise SystemExit(main(sys.argv[1:]))
 ARGUMENTS = ["--dataset", "digits", "--model", "cnn-16-8", "--batch-size", "256", "--epochs", "4"]
 
 
-def start_two(out, *arguments):
+def start_two(out, *arguments, code=COMMAND):
     """Starts two processes that train together; returns both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -28,7 +29,7 @@ def start_two(out, *arguments):
     group = ["--distributed", "--coordinator", coordinator, "--num-processes", "2", "--out", str(out), *arguments]
     return [
         subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *ARGUMENTS, *group, "--process-id", str(i)],
+            [sys.executable, "-c", code, *ARGUMENTS, *group, f"--process-id={i}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -53,7 +54,7 @@ def test_two_processes_go_on_after_one_was_killed_and_end_as_one_does(monkeypatc
     assert first.returncode == 2
     assert "another process was lost" in errors
     assert "Traceback" not in errors
-    assert not (tmp_path / "two" / "report.json").exists()
+    assert not is_complete(tmp_path / "two")
 
     outputs = [process.communicate() for process in start_two(tmp_path / "two", "--resume")]
     assert "report.html shows all of it" in outputs[0][0], outputs[0][1]
@@ -71,3 +72,27 @@ def test_two_processes_go_on_after_one_was_killed_and_end_as_one_does(monkeypatc
 def test_what_is_missing_to_find_the_others_is_told(capsys):
     assert command.main(["--dataset", "digits", "--distributed"]) == 2
     assert "--coordinator HOST:PORT --num-processes N --process-id I" in capsys.readouterr().err
+
+
+# A bug in the fifth step of the second process.
+BUG = """
+from digitjax.train import loop
+real, steps = loop.train_step, []
+def step(*args, **options):
+    steps.append(1)
+    if len(steps) == 5 and "--process-id=1" in sys.argv:
+        raise ValueError("a bug")
+    return real(*args, **options)
+loop.train_step = step
+"""
+
+
+@pytest.mark.slow
+def test_a_bug_in_one_process_ends_all_of_them(tmp_path):
+    """And is told where it is; nobody waits for ever."""
+    first, second = start_two(tmp_path, code=COMMAND.replace("arrays.BLOCK = 300\n", "arrays.BLOCK = 300\n" + BUG))
+    (_, told), (_, traceback) = first.communicate(timeout=240), second.communicate(timeout=240)
+    assert (first.returncode, second.returncode) == (2, 1)
+    assert "another process was lost" in told
+    assert "ValueError: a bug" in traceback
+    assert "another process" not in traceback

@@ -89,8 +89,8 @@ def test_resuming_with_other_options_is_refused(run, option, value, started, cap
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--preset", "quick"], "wasn't started with --preset quick, whose model is 'default', but with 'mlp'"),
-        (["--preset=default", "--model", "mlp"], "wasn't started with --preset default, whose epochs is 7, but with 6"),
+        (["--preset", "quick"], "was started with model='mlp', and --preset quick says 'default'"),
+        (["--preset=default", "--model", "mlp"], "was started with epochs=6, and --preset default says 7"),
         (["--batch_size=128"], "was started with batch_size=32, not 128"),  # the default is asked for, too
         (["--augment.scale", "0.5"], "was started with augment.scale=0.12, not 0.5"),
     ],
@@ -130,7 +130,7 @@ def test_callers_name_a_preset_or_a_whole_config(run, tmp_path, monkeypatch, dig
     assert command.train(resumed) == command.train(replace(resumed, config=weights.load_config(run))) == 0
     with pytest.raises(DigitjaxError, match="was started with epochs=6, not 7"):
         command.train(replace(resumed, config=replace(weights.load_config(run), epochs=7)))
-    with pytest.raises(DigitjaxError, match="wasn't started with --preset best"):
+    with pytest.raises(DigitjaxError, match="and --preset best says"):
         command.train(replace(resumed, preset="best"))
 
 
@@ -202,7 +202,7 @@ def test_the_weights_of_a_stopped_run_say_that_they_refuse_nothing(stopped, seve
     assert predict_command.main(["--checkpoint", str(stopped), str(stopped / "seven.png")]) == 0
     assert "seven.png: " in capsys.readouterr().out
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "the training hasn't ended, so the threshold isn't chosen yet" in warning
+    assert "the training hasn't ended, and the model has no threshold, and so takes letters" in warning
     assert f"python -m digitjax.train --resume --out {stopped}" in warning
 
 
@@ -227,8 +227,43 @@ def test_weights_without_a_state_are_not_trained_over(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("state", "calibration.json"))
     before = (tmp_path / "copy" / "weights.npz").read_bytes()
     assert command.main(["--resume", "--out", str(tmp_path / "copy")]) == 2
-    assert "holds weights, but no state to go on from" in capsys.readouterr().err
+    assert "holds weights, but no whole state to go on from" in capsys.readouterr().err
     assert (tmp_path / "copy" / "weights.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["all states", "no hashes", "no states"])
+def test_what_cant_be_resumed_is_left_as_it_is(run, tmp_path, damage, capsys):
+    out = tmp_path / "copy"
+    shutil.copytree(run, out)
+    (out / "tensorboard").mkdir()
+    (out / "tensorboard" / "events").write_text("some")
+    (out / "config.json").write_text((out / "config.json").read_text() + " ")  # so it is damaged, and not complete
+    for state in (out / "state").iterdir():
+        if damage == "no states":
+            shutil.rmtree(state)
+        else:
+            (state / "SHA256SUMS").unlink() if damage == "no hashes" else (state / "more").write_text("")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and "state" not in path.parts}
+    assert command.main(["--resume", "--tensorboard", "--out", str(out)]) == 2
+    assert "(--overwrite)" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_says_two_things_is_refused(run, capsys):
+    assert command.main(["--resume", "--overwrite", "--out", str(run)]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+    assert weights.is_complete(run)
+
+
+def test_a_run_with_dropout_is_resumed_with_its_options(tmp_path, monkeypatch, digits):
+    options = ["--model", "cnn-dropout", "--dropout-rate", "0.5", "--dataset", "digits", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(command, "fit", mock.Mock(side_effect=DigitjaxError("went on")))
+    monkeypatch.setattr(command, "load_splits", lambda *_, **__: digits)
+    for more in ([], ["--resume"]):
+        with pytest.raises(DigitjaxError, match="went on"):
+            command.main([*options, *more, "--debug"])
+    with pytest.raises(DigitjaxError, match=r"was started with dropout_rate=0\.5, not 0\.25"):
+        command.main(["--resume", "--out", str(tmp_path / "run"), "--dropout-rate", "0.25", "--debug"])
 
 
 def test_tensorboard_has_all_epochs_of_a_run_whose_end_was_cut_off(run, tmp_path):
