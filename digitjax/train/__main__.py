@@ -150,28 +150,26 @@ def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> Non
 
 def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
     """Decides config, data and folder."""
-    config, dataset = args.recipe, args.recipe.dataset
-    if args.resume and args.out and "dataset" not in _list_asked(args):
-        dataset = weights.load_config(args.out).dataset
+    config, out = args.recipe, args.out
+    if args.resume and out:
+        config = _resume_config(args, out)
     with devices.first_process_first("data"):  # which may have to be prepared
-        splits = load_splits(dataset, args.data_dir, args.idx_dir, part=process_part())
-    config = _adapt_to_data(config, splits)
-    out = args.out or _default_folder(config)
+        splits = load_splits(config.dataset, args.data_dir, args.idx_dir, part=process_part())
+    if not args.resume or not out:
+        config = _adapt_to_data(config, splits.name, splits.class_names)
+        config = dataclasses.replace(config, class_hashes=splits.class_hashes)
+        out = out or _default_folder(config)  # which hangs on what was found
+        config = _resume_config(args, out) if args.resume else config
     if args.resume:
-        started = weights.load_config(out)
-        _require_same_options(args, config, started, out)
-        require_same_data(started, splits)
-        config = started
+        require_same_data(config, splits)
     return config, splits, out
 
 
-def _adapt_to_data(config: TrainConfig, splits: Splits) -> TrainConfig:
-    """Returns the config with what the data says; only with digits can others be drawn."""
-    dataset = splits.name if config.dataset == "auto" else config.dataset
-    config = dataclasses.replace(
-        config, dataset=dataset, class_names=splits.class_names, class_hashes=splits.class_hashes
-    )
-    if splits.class_names == DIGITS:
+def _adapt_to_data(config: TrainConfig, found: str, class_names: tuple[str, ...]) -> TrainConfig:
+    """Returns the config with the data set that was found, if it was to be any; digits alone get drawn images."""
+    dataset = found if config.dataset == "auto" else config.dataset
+    config = dataclasses.replace(config, dataset=dataset, class_names=class_names)
+    if class_names == DIGITS:
         return config
     return dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
 
@@ -200,23 +198,29 @@ def _list_asked(args: TrainArguments) -> frozenset[str]:
     return frozenset({"preset"} if args.preset != TrainArguments.preset else ())
 
 
-def _require_same_options(args: TrainArguments, config: TrainConfig, started: TrainConfig, out: Path) -> None:
-    """Refuses what was asked for and isn't how the run was started, but for what `require_same_data` looks at."""
-    asked, options, started_options = _list_asked(args), config.list_options(), started.list_options()
-    is_folder = all(each.dataset.startswith(FOLDER_PREFIX) for each in (config, started))  # which may have moved
-    for name, value in options.items():
-        found = started_options[name]
-        if found == value or name in ("class_names", "class_hashes") or (name == "dataset" and is_folder):
+def _resume_config(args: TrainArguments, out: Path) -> TrainConfig:
+    """Returns the config that the run in `out` was started with; options that disagree with it are refused."""
+    started, asked = weights.load_config(out), _list_asked(args)
+    config = _adapt_to_data(args.recipe, started.dataset, started.class_names)
+    names = (config.dataset, started.dataset)
+    if "dataset" in asked and all(name.startswith(FOLDER_PREFIX) for name in names):
+        # It may have moved: the hashes of its pictures will tell.
+        started = dataclasses.replace(started, dataset=config.dataset)
+    options = config.list_options()
+    for name, found in started.list_options().items():
+        value = options[name]
+        if found == value or name in ("class_names", "class_hashes"):
             continue
         if name in asked:
             raise DigitjaxError(
                 f"{out} was started with {name}={found!r}, not {value!r}: leave the option out, or change --out"
             )
-        if "preset" in asked:
+        if "preset" in asked and name != "dataset":  # presets name none
             raise DigitjaxError(
                 f"{out} was started with {name}={found!r}, and --preset {args.preset} says {value!r}: "
                 "leave the option out, or change --out"
             )
+    return started
 
 
 # ---------------------------------------------------------------- the command
