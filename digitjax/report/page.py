@@ -94,7 +94,7 @@ def _render_summary(report: dict[str, Any], history: Sequence[dict[str, Any]]) -
         "test loss, calibrated": f"{report['loss']:.4f}",
         "calibration error (ECE)": f"{report['ece']:.4f}",
         "Brier score": f"{report['brier']:.4f}",
-        "training": f"{sum(record['seconds'] for record in history):,.0f} s",
+        "training": f"{sum(record['seconds'] for record in history):,.1f} s",
     }
     if rejection := report["rejection"]:
         figures["digits accepted"] = f"{rejection['accepted']:.1%}"
