@@ -25,6 +25,7 @@ from digitjax.data.splits import load_splits, require_same_data
 from digitjax.nn import devices
 from digitjax.nn.inference import assemble_model
 from digitjax.nn.networks import create_model
+from digitjax.report import page
 from digitjax.runs import weights
 from digitjax.runs.files import RESULTS, RunFile
 from digitjax.runs.folder import delete_files, holds_run, lock_folder
@@ -94,8 +95,6 @@ def train(args: TrainArguments) -> int:
 
 
 def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path) -> int:
-    from digitjax.report import page, plots  # with matplotlib, 0.5 s
-
     if args.resume and weights.is_complete(out):
         if devices.is_first_process():
             if not (out / RunFile.PAGE).exists():
@@ -116,7 +115,8 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
         print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
         return cli.EXIT_INTERRUPTED
 
-    from digitjax import evaluate  # with SciPy and scikit-learn, which only now are needed
+    from digitjax import evaluate  # with SciPy, scikit-learn and matplotlib, which only now are needed
+    from digitjax.report import plots
     from digitjax.train import calibrate
 
     trained = assemble_model(config, result.variables)
