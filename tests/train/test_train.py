@@ -152,7 +152,8 @@ def test_a_full_disk_is_one_clear_error(tmp_path, python, compiled):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    result = python("-c", code, *TINY_RUN, "--out", str(tmp_path), **compiled)
+    # -B: of bytecode, too, no more than so much would be written, and whoever loads it next would fail.
+    result = python("-B", "-c", code, *TINY_RUN, "--out", str(tmp_path), **compiled)
     assert result.returncode == 2
     error = result.stderr.decode().splitlines()
     assert "can't be written" in error[-1]
