@@ -58,47 +58,33 @@ def run(
 
     A mistake of the user's ends with one line on standard error and status 2, without a traceback unless `--debug`.
     """
-    with (
-        contextlib.redirect_stdout(_PatientOutput(sys.stdout)),
-        contextlib.redirect_stderr(_PatientOutput(sys.stderr)),
-    ):
-        return _run(command, args_type, argv, program, about, default)
-
-
-def _run(
-    command: Callable[[_Args], int],
-    args_type: type[_Args],
-    argv: Sequence[str] | None,
-    program: str,
-    about: str,
-    default: _Args | None,
-) -> int:
     name, debug = program.removeprefix("-m "), False
-    try:
-        args = cast(
-            "_Args",
-            tyro.cli(
-                args_type,
-                args=argv,
-                prog=f"python {program}",
-                description=about,
-                default=default,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-            ),
-        )
-        debug = args.debug
-        _set_up_logging(debug=debug)
-        status = command(args)
-        sys.stdout.flush()
-    except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
-        if debug:
-            raise
-        print(f"{name}: error: {error}", file=sys.stderr)
-        return EXIT_WRONG_USE
-    except KeyboardInterrupt:
-        print(f"\n{name}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return status
+    with contextlib.redirect_stdout(_PatientOutput(sys.stdout)), contextlib.redirect_stderr(_PatientOutput(sys.stderr)):
+        try:
+            args = cast(
+                "_Args",
+                tyro.cli(
+                    args_type,
+                    args=argv,
+                    prog=f"python {program}",
+                    description=about,
+                    default=default,
+                    config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+                ),
+            )
+            debug = args.debug
+            _set_up_logging(debug=debug)
+            status = command(args)
+            sys.stdout.flush()
+        except (DigitjaxError, OSError) as error:  # OSError: a folder that can't be written, a full disk
+            if debug:
+                raise
+            print(f"{name}: error: {error}", file=sys.stderr)
+            return EXIT_WRONG_USE
+        except KeyboardInterrupt:
+            print(f"\n{name}: interrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        return status
 
 
 class _PatientOutput:
