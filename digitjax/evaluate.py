@@ -6,6 +6,7 @@
 Both print a report, and write it with its plots.
 """
 
+import contextlib
 import csv
 import dataclasses
 import sys
@@ -167,35 +168,34 @@ class EvaluateArguments(cli.SourceArguments):
 def evaluate(args: EvaluateArguments) -> int:
     """Prints the report and writes it with its plots; a run's page, too."""
     out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
-    if not (out / RunFile.CONFIG).exists():
-        return _evaluate_into(out, args)
-    if args.images or args.run is None or out.resolve() != args.run.resolve():
+    is_run = (out / RunFile.CONFIG).exists()
+    if is_run and (args.images or args.run is None or out.resolve() != args.run.resolve()):
         raise DigitjaxError(f"{out} holds a run, whose report is of its own test set: choose another --out")
-    with lock_folder(out):  # while it is trained, a report would be of other weights
-        status = _evaluate_into(out, args)
-        page.write_report(out)
-    return status
-
-
-def _evaluate_into(out: Path, args: EvaluateArguments) -> int:
     process.set_up()
-    recognizer = dataclasses.replace(Recognizer.load(args.run), tta=args.tta)
-    unread: list[str] = []
-    if args.images:
-        evaluation, unread = evaluate_pictures(recognizer, args.images)
-    else:
-        from digitjax.data.splits import load_splits, require_same_data  # with TFDS, 0.4 s
-
-        config = recognizer.trained.config
-        splits = load_splits(config.dataset, args.data_dir, args.idx_dir)
-        require_same_data(config, splits)
-        evaluation = evaluate_dataset(recognizer.trained, splits.test, tta=args.tta)
-    write_evaluation(out, evaluation)
+    # While a run is trained, a report would be of other weights.
+    with lock_folder(out) if is_run else contextlib.nullcontext():
+        evaluation, unread = _measure(args)
+        write_evaluation(out, evaluation)
+        if is_run:
+            page.write_report(out)
     print(evaluation.report)
     print(f"\n{out} holds report.json and the plots")
     for line in unread:
         print(f"left out: {line}", file=sys.stderr)
     return cli.EXIT_SOME_FAILED if unread else cli.EXIT_OK
+
+
+def _measure(args: EvaluateArguments) -> tuple[Evaluation, list[str]]:
+    """Returns the evaluation that was asked for, and a line for each picture that can't be read."""
+    recognizer = dataclasses.replace(Recognizer.load(args.run), tta=args.tta)
+    if args.images:
+        return evaluate_pictures(recognizer, args.images)
+    from digitjax.data.splits import load_splits, require_same_data  # with TFDS, 0.4 s
+
+    config = recognizer.trained.config
+    splits = load_splits(config.dataset, args.data_dir, args.idx_dir)
+    require_same_data(config, splits)
+    return evaluate_dataset(recognizer.trained, splits.test, tta=args.tta), []
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -30,9 +30,6 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     VERSION = tfds.core.Version("1.0.0")
 
-    # RandomState takes it, because NumPy guarantees its stream for ever; default_rng's may change with a release.
-    SPLIT_SEED = 0
-
     CLASS_NAMES: tuple[str, ...]
     ABOUT: str
     HOMEPAGE: ClassVar[str | None] = None
@@ -81,6 +78,9 @@ class IdxBuilder(ImageBuilder):
     TRAIN: ClassVar[IdxFiles]
     TEST: ClassVar[IdxFiles]
     NUM_VALIDATION: ClassVar[int] = 5_000
+
+    # RandomState takes it, because NumPy guarantees its stream for ever; default_rng's may change with a release.
+    SPLIT_SEED = 0
 
     # The label of the first class in the files.
     FIRST_LABEL: ClassVar[int] = 0

@@ -30,8 +30,6 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
       digits: Some are made of these, and what comes out too like one of these is left out. Where none of them can be
         turned or none is a 0, letters take the places of what would be made of those.
     """
-    turned_share = 0.08 if np.isin(digits.labels, list(TURNS)).any() else 0.0
-    halved_share = 0.01 if (digits.labels == 0).any() else 0.0
     looks = _measure_looks(digits.images[:NUM_COMPARED, ..., 0])
 
     def finish(canvas: Canvas) -> UInt8[np.ndarray, "28 28"] | None:
@@ -40,8 +38,12 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
     def finish_unlike(canvas: Canvas) -> UInt8[np.ndarray, "28 28"] | None:
         return _unless_alike(finish_drawing(rng, canvas), looks)
 
+    def draw_one_letter() -> UInt8[np.ndarray, "28 28"] | None:
+        return finish(draw_letter(rng))
+
+    can_turn, can_halve = np.isin(digits.labels, list(TURNS)).any(), (digits.labels == 0).any()
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [
-        (0.42 + (0.08 - turned_share) + (0.01 - halved_share), lambda: finish(draw_letter(rng))),
+        (0.42, draw_one_letter),
         (0.10, lambda: finish_unlike(draw_unfamiliar(rng))),
         (0.12, lambda: finish_unlike(draw_sign(rng))),
         (0.04, lambda: finish(draw_print(rng))),
@@ -51,17 +53,16 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
         (0.02, lambda: finish(draw_bars(rng))),
         (0.02, lambda: finish(draw_face(rng))),
         (0.03, lambda: finish_unlike(draw_blots(rng))),
-        (turned_share, lambda: finish_unlike(turn_digit(rng, digits))),
+        (0.08, (lambda: finish_unlike(turn_digit(rng, digits))) if can_turn else draw_one_letter),
         (0.05, lambda: finish(join_digits(rng, digits))),
-        (halved_share, lambda: finish(halve_zero(rng, digits))),
+        (0.01, (lambda: finish(halve_zero(rng, digits))) if can_halve else draw_one_letter),
     ]
     counts = rng.multinomial(n, [share for share, _ in kinds])
     images: list[UInt8[np.ndarray, "28 28"]] = []
-    draw_instead = kinds[0][1]
     for count, (_, draw) in zip(np.cumsum(counts), kinds, strict=True):
         misses = 0
         while len(images) < count:
-            if (image := draw() if misses < MAX_MISSES else draw_instead()) is None:
+            if (image := draw() if misses < MAX_MISSES else draw_one_letter()) is None:
                 misses += 1
             else:
                 images.append(image)

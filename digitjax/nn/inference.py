@@ -53,11 +53,11 @@ def compile_apply(model: nn.Module, variables: Variables) -> Apply:
     return jax.jit(lambda images: cast("Array", model.apply(constants, images, train=False)))
 
 
-def assemble_model(config: TrainConfig, variables: Variables, calibration: Calibration | None = None) -> TrainedModel:
-    """Returns a network with these weights, on all devices of this process; None: it isn't calibrated yet."""
+def assemble_model(config: TrainConfig, variables: Variables) -> TrainedModel:
+    """Returns a network with these weights, on all devices of this process; it isn't calibrated yet."""
     network = create_model(config)
     variables = devices.replicate(variables, devices.local_mesh())  # once and for all: it is asked again and again
-    return TrainedModel(config, network, variables, compile_apply(network, variables), calibration or Calibration())
+    return TrainedModel(config, network, variables, compile_apply(network, variables))
 
 
 # How many images go through the network together: on a CPU a few, as of one row of digits, or many, where `vgg` takes

@@ -59,7 +59,7 @@ class RunCheckpoints:
         )
         newest = self.latest_step()
         is_cut_off = newest is not None and not (self._folder / str(newest) / RunFile.SUMS).exists()
-        if newest is not None and devices.agree(np.array([float(is_cut_off)])).all():
+        if newest is not None and devices.gather(int(is_cut_off))[0]:
             logger.warning("%s was not finished, and is left out", self._folder / str(newest))
             self._manager.delete(newest)
 
@@ -151,7 +151,7 @@ class RunCheckpoints:
                 whole = step
                 break
             damages[step] = damage
-        whole = int(devices.agree(np.array([float(whole)]))[0])  # all processes delete the same
+        whole = int(devices.gather(whole)[0])  # all processes delete the same
         if whole < 0:
             raise CheckpointError(f"{damages[steps[0]]}; no earlier state is whole, so start anew (--overwrite)")
         for step in steps[: steps.index(whole)]:

@@ -138,7 +138,7 @@ def load_model(folder: Path) -> TrainedModel:
         raise CheckpointError(f"{path}: can't be read: {error}") from error
     if misfit := find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
-    return assemble_model(config, variables, _load_calibration(folder))
+    return assemble_model(config, variables)._replace(calibration=_load_calibration(folder))
 
 
 def find_misfit(expected: Any, found: Any) -> str | None:

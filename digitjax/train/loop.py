@@ -74,7 +74,8 @@ def fit(
         state, history, seconds = _begin(config, num_steps, checkpoints)
         if devices.is_first_process():
             writer.write(history)  # a kill may have come between the state and its line
-        step, compiled = progress.start(int(state.step)), None
+        step = progress.start(int(state.step))
+        compiled = None
         while step < num_steps and not should_stop_early(_losses(history), config.early_stopping_epochs):
             last_step = (step // steps_per_epoch + 1) * steps_per_epoch
             data, limits = order_epoch(train, config, step // steps_per_epoch)
@@ -83,7 +84,7 @@ def fit(
             if epoch_config != compiled:  # or the first step's compiling would count as the epoch's time
                 compile_step(state, data, config=epoch_config, num_steps=num_steps)
                 compiled = epoch_config
-            begin = time.perf_counter() - seconds  # as if what came before an interruption had been right before
+            begin = time.perf_counter()
             while step < last_step and not _is_stopping(stop, step):
                 state = train_step(state, data, rate_scale, config=epoch_config, num_steps=num_steps)
                 step += 1
@@ -91,11 +92,11 @@ def fit(
             if step < last_step:
                 _require_finite(state.metrics.loss, state.metrics, checkpoints)
                 if step != checkpoints.latest_step():  # else no step was taken since
-                    checkpoints.save(step, state, history, seconds=time.perf_counter() - begin)
+                    checkpoints.save(step, state, history, seconds=seconds + time.perf_counter() - begin)
                 return Fit(state.average, history, interrupted=True)
 
             metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
-            seconds, epoch_seconds = 0.0, time.perf_counter() - begin
+            seconds += time.perf_counter() - begin  # and what came before an interruption
             loss, accuracy = _validate(config, state.average, splits.validation)
             _require_finite(float(metrics.loss) + loss, metrics, checkpoints)
             record = {
@@ -106,10 +107,11 @@ def fit(
                 "validation_loss": loss,
                 "validation_accuracy": accuracy,
                 "learning_rate": float(schedule(step - 1)) * rate_scale,
-                "seconds": round(epoch_seconds, 3),
-                "images_per_second": round(steps_per_epoch * config.batch_size / epoch_seconds, 1),
+                "seconds": round(seconds, 3),
+                "images_per_second": round(steps_per_epoch * config.batch_size / seconds, 1),
             }
             history.append(record)
+            seconds = 0.0
             state = state._replace(metrics=devices.replicate(zero_metrics(), devices.global_mesh()))
             checkpoints.save(step, state, history, validation_loss=loss)
             if devices.is_first_process():
