@@ -1,6 +1,7 @@
 """Test accuracy of a recipe over several seeds: mean and standard deviation, with its size, its cost and calibration.
 
     python benchmarks/accuracy.py --preset best --idx-dir FOLDER --out FILE.json     # five trainings, one after another
+    python benchmarks/accuracy.py --extra-datasets unipen --extra-dir FOLDER ...     # with digits by other hands, too
 
 Every seed is a run of `python -m digitjax.train` of its own, and its test set is read when it has ended. The file is
 written after each seed; seeds that it holds already, of the same recipe, aren't trained again, and a run that was
@@ -14,6 +15,7 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
+from sklearn.metrics import roc_auc_score
 
-from digitjax.config import PRESETS, TrainConfig
+from digitjax.config import DIGITS, PRESETS, TrainConfig
 from digitjax.data.arrays import Dataset
+from digitjax.data.extra import FOLDS, load_extra
 from digitjax.data.splits import load_splits
+from digitjax.drawing.hands import divide_hands, draw_plain
+from digitjax.nn import looks
 from digitjax.nn.inference import TrainedModel
 from digitjax.nn.looks import predict_logits
 from digitjax.nn.networks import count_params, create_model, init_variables
@@ -61,10 +67,11 @@ def _count(jaxpr: Any) -> int:
     return total
 
 
-def train_seed(preset: str, seed: int, run: Path, idx_dir: Path | None) -> None:
-    """Trains one seed in a process of its own, or goes on with it."""
-    command = [sys.executable, "-m", "digitjax.train", "--dataset", "mnist", "--preset", preset, "--seed", str(seed)]
-    command += ["--out", str(run), *(["--idx-dir", str(idx_dir)] if idx_dir else [])]
+def train_seed(preset: str, config: TrainConfig, run: Path, sources: Sequence[str]) -> None:
+    """Trains one seed in a process of its own, or goes on with it; `sources` are options that say where data lies."""
+    command = [sys.executable, "-m", "digitjax.train", "--dataset", "mnist", "--preset", preset]
+    command += ["--seed", str(config.seed), "--out", str(run), *sources]
+    command += ["--extra-datasets", *config.extra_datasets] if config.extra_datasets else []
     command += ["--resume"] if (run / "config.json").exists() else []
     subprocess.run(command, check=True)  # noqa: S603 - the command is our own
 
@@ -84,7 +91,32 @@ def measure(run: Path, test: Dataset) -> dict[str, Any]:
         "tta_cost": round(tta_seconds / plain_seconds, 2),
         "validation_accuracy": history[-1]["validation_accuracy"],
         "training_seconds": round(sum(record["seconds"] for record in history)),
+        **measure_hands(trained),
     }
+
+
+def measure_hands(trained: TrainedModel) -> dict[str, float]:
+    """Returns how a run reads the writers that it held out: digits right, right and accepted; others refused; AUROC."""
+    figures, scores, truth = {}, [], []
+    for name in trained.config.extra_datasets:
+        _, held_out = load_extra([name], fold=trained.config.seed % FOLDS)
+        for what, characters in divide_hands(held_out)._asdict().items():
+            if not characters:
+                continue
+            images, labels = draw_plain(characters)
+            answers = looks.answer(trained, images)
+            is_right = answers.logits.argmax(-1) == labels
+            is_accepted = answers.is_digit_scores >= trained.calibration.threshold
+            scores.append(answers.is_digit_scores)
+            truth.append(labels < len(DIGITS))
+            if what == "digits":
+                figures[f"{name}_right"] = float(is_right.mean())
+                figures[f"{name}_right_and_accepted"] = float((is_right & is_accepted).mean())
+            else:
+                figures[f"{name}_others_refused"] = float(1 - is_accepted.mean())
+    if scores:
+        figures["hands_auroc"] = float(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
+    return figures
 
 
 def time_logits(
@@ -115,12 +147,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="best", help="the recipe (default: best)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 to 4")
+    parser.add_argument("--extra-datasets", nargs="*", default=[], help="as of digitjax.train")
     parser.add_argument("--idx-dir", type=Path, help="the folder of MNIST's four files")
+    parser.add_argument("--extra-dir", type=Path, help="the folder of the extra data sets' files")
     parser.add_argument("--runs", type=Path, default=Path("checkpoints"), help="the folder of the runs' folders")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file of the figures")
     args = parser.parse_args()
 
-    config = dataclasses.replace(PRESETS[args.preset], dataset="mnist", seed=0)
+    config = dataclasses.replace(
+        PRESETS[args.preset], dataset="mnist", extra_datasets=tuple(args.extra_datasets), seed=0
+    )
+    folders = {"--idx-dir": args.idx_dir, "--extra-dir": args.extra_dir}
+    sources = [word for option, folder in folders.items() if folder for word in (option, str(folder))]
     splits = load_splits("mnist", None, args.idx_dir)
     recipe, seeds = json.loads(config.to_json()), {}
     if args.out.exists() and (earlier := json.loads(args.out.read_text()))["recipe"] == recipe:
@@ -128,7 +166,7 @@ def main() -> None:
     for seed in args.seeds:
         if str(seed) not in seeds:
             run = args.runs / f"accuracy-{args.preset}-{seed}"
-            train_seed(args.preset, seed, run, args.idx_dir)
+            train_seed(args.preset, dataclasses.replace(config, seed=seed), run, sources)
             seeds[str(seed)] = measure(run, splits.test)
         seeds = dict(sorted(seeds.items()))
         results = {"preset": args.preset, "recipe": recipe, **summarize(config, seeds), "seeds": seeds}

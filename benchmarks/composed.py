@@ -23,7 +23,7 @@ from digitjax.config import DIGITS
 from digitjax.data.arrays import Dataset
 from digitjax.data.splits import load_splits
 from digitjax.drawing.canvas import finish_drawing
-from digitjax.drawing.characters import draw_letter
+from digitjax.drawing.characters import draw_character
 from digitjax.drawing.negatives import draw_negatives
 from digitjax.pictures import cut, segment
 from digitjax.predict import Recognizer, rows
@@ -111,7 +111,7 @@ def compose_digit(rng: np.random.Generator, dataset: Dataset) -> tuple[NDArray[n
 
 def draw_letters(rng: np.random.Generator, n: int) -> Dataset:
     """Draws letters in MNIST's form."""
-    drawings = (finish_drawing(rng, draw_letter(rng)) for _ in itertools.count())
+    drawings = (finish_drawing(rng, draw_character(rng)) for _ in itertools.count())
     images = itertools.islice((image for image in drawings if image is not None), n)
     return Dataset(np.stack(list(images))[..., None], np.full(n, len(DIGITS), np.int32))
 

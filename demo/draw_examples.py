@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitjax.drawing.canvas import bend_strokes
-from digitjax.drawing.characters import draw_character, draw_written
+from digitjax.drawing.characters import draw_character
 from digitjax.drawing.digits import draw_seven
 from digitjax.drawing.doodles import draw_scribble
 from digitjax.pictures.shapes import ink_box
@@ -56,7 +56,7 @@ def main() -> None:
         "squared_paper": photograph(rng, enlarge(bend_strokes(rng, draw_seven(rng), 2), 4), paper=235, pen=60, step=48),
         "blackboard": photograph(rng, enlarge(bend_strokes(rng, draw_character(rng, "5"), 2), 4), paper=50, pen=220),
         "number": photograph(rng, write_number(rng, "314159"), paper=230, pen=50),
-        "letter": photograph(rng, enlarge(bend_strokes(rng, draw_written(rng), 2), 4), paper=235, pen=60),
+        "letter": photograph(rng, enlarge(bend_strokes(rng, draw_character(rng, "k"), 2), 4), paper=235, pen=60),
         "scribble": photograph(rng, enlarge(bend_strokes(rng, draw_scribble(rng), 2), 4), paper=235, pen=60),
     }
     EXAMPLES.mkdir(exist_ok=True)

@@ -25,6 +25,7 @@ SIZE = 28
 CENTER = (SIZE - 1) / 2
 """The middle of such an image, in y and in x, where the first pixel's middle is 0."""
 
+ExtraName = Literal["unipen", "optdigits", "semeion", "omniglot"]
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
 PresetName = Literal["quick", "default", "best"]
 LossName = Literal["softmax", "sigmoid"]
@@ -85,7 +86,7 @@ class Limits:
 
 
 _Share = Annotated[float, Limits(at_least=0, at_most=1)]
-_DrawnShare = Annotated[float, Limits(at_least=0, at_most=0.2)]
+_DrawnShare = Annotated[float, Limits(at_least=0, at_most=0.4)]
 _Fraction = Annotated[float, Limits(at_least=0, below=1)]
 _Pixels = Annotated[float, Limits(at_least=0, at_most=14)]
 _Count = Annotated[int, Limits(at_least=0)]
@@ -102,6 +103,8 @@ class _Checked:
             value = getattr(self, name)
             if get_origin(hint) is Literal:
                 _require(value in get_args(hint), self.PREFIX + name, value, f"one of {get_args(hint)}")
+            if get_origin(hint) is tuple and (choices := get_args(get_args(hint)[0])):
+                _require(set(value) <= set(choices), self.PREFIX + name, value, f"some of {choices}")
             for limits in getattr(hint, "__metadata__", ()):
                 if isinstance(limits, Limits):
                     _require(value in limits, self.PREFIX + name, value, limits)
@@ -140,6 +143,10 @@ class TrainConfig(_Checked):
     dataset: str = "auto"
     """mnist; digits (scikit-learn's); auto: MNIST, or digits where it can't be had; fashion_mnist, kmnist,
     emnist/digits, emnist/letters, emnist/balanced; or folder:PATH, pictures of your own, in one folder a class."""
+    extra_datasets: tuple[ExtraName, ...] = ()
+    """Characters by other hands, that training draws with any pen: digits take places of --redrawn-share, the others of
+    --negative-share. A fifth of their writers is held out, another one for each --seed of five, to choose when to
+    answer "no digit". Only where the classes are the ten digits."""
     class_names: Annotated[tuple[str, ...], tyro.conf.Suppress] = DIGITS
     """The classes, as the data says."""
     class_hashes: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()

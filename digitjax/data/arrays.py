@@ -1,10 +1,11 @@
 """What all data becomes: images with their labels, in parts and splits; nothing here reads a file."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Float32, Int, Int32, UInt8
 
 from digitjax.config import DigitjaxError
 
@@ -22,6 +23,17 @@ class Dataset(NamedTuple):
     def take(self, indices: Int[np.ndarray, "m"]) -> "Dataset":
         """Returns some of the examples, in that order."""
         return Dataset(self.images[indices], self.labels[indices])
+
+
+Stroke = Float32[np.ndarray, "_ 2"]
+"""Where a pen went without being lifted: one point (x, y) or more, y downwards, in any unit."""
+
+
+class Character(NamedTuple):
+    """A character by somebody's hand."""
+
+    text: str  # "7", "a"; of scripts without a word for it, a name
+    ink: tuple[Stroke, ...] | UInt8[np.ndarray, "28 28"]  # as the pen went, or light on a dark ground
 
 
 # Roughly how many training images make a block, the unit that is divided among processes.
@@ -61,6 +73,8 @@ class Splits(NamedTuple):
     validation: Dataset
     test: Dataset
     class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
+    extra: Sequence[Character] = ()  # by other hands, for training
+    held_out: Sequence[Character] = ()  # by hands that training never sees
 
     @property
     def parts(self) -> dict[str, Dataset]:

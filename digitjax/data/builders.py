@@ -25,15 +25,20 @@ class _Info(tfds.core.DatasetInfo):
         """Does nothing; TFDS's own leaves an empty temporary folder behind each time."""
 
 
-class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Images of 28x28 with labels, in the splits `train`, `validation` and `test`."""
+class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A data set, kept as array records in the published order."""
 
     VERSION = tfds.core.Version("1.0.0")
 
-    CLASS_NAMES: tuple[str, ...]
     ABOUT: str
     HOMEPAGE: ClassVar[str | None] = None
-    class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
+
+    # Where the published files can be downloaded from, and what else one can do.
+    URL: ClassVar[str]
+    BY_HAND: ClassVar[str]
+
+    # Whether preparing asks the network.
+    downloads: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Keeps TFDS from listing subclasses among its own data sets."""
@@ -43,20 +48,36 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         """Takes TFDS's options, such as `data_dir`."""
         super().__init__(file_format="array_record", **options)
 
+    @classmethod
+    def download_urls(cls) -> dict[str, str]:
+        """Returns what is downloaded, by the name of the file that it is or holds."""
+        raise NotImplementedError
+
+    def _list_features(self) -> dict[str, Any]:
+        """Returns the features of an example, by name."""
+        raise NotImplementedError
+
     def _info(self) -> tfds.core.DatasetInfo:
         return _Info(
             builder=self,
             description=self.ABOUT,
             homepage=self.HOMEPAGE,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(SIZE, SIZE, 1), dtype=np.uint8),
-                    "label": tfds.features.ClassLabel(names=self.CLASS_NAMES),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,  # the published order, so that test digit 247 is everybody's test digit 247
+            features=tfds.features.FeaturesDict(self._list_features()),
+            disable_shuffling=True,  # so that test digit 247 is everybody's test digit 247
         )
+
+
+class ImageBuilder(Builder):
+    """Images of 28x28 with labels, in the splits `train`, `validation` and `test`."""
+
+    CLASS_NAMES: tuple[str, ...]
+    class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
+
+    def _list_features(self) -> dict[str, Any]:
+        return {
+            "image": tfds.features.Image(shape=(SIZE, SIZE, 1), dtype=np.uint8),
+            "label": tfds.features.ClassLabel(names=self.CLASS_NAMES),
+        }
 
     def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, (image, label) in enumerate(zip(*dataset, strict=True)):
@@ -74,7 +95,7 @@ class IdxBuilder(ImageBuilder):
     Splits: `test` is the published one, `validation` is drawn from the published training files, `train` is the rest.
     """
 
-    URL: ClassVar[str]
+    BY_HAND = "put its four IDX files into a folder and give it with --idx-dir"
     TRAIN: ClassVar[IdxFiles]
     TEST: ClassVar[IdxFiles]
     NUM_VALIDATION: ClassVar[int] = 5_000
@@ -88,16 +109,11 @@ class IdxBuilder(ImageBuilder):
     def __init__(self, *, idx_dir: Path | None = None, **options: Any) -> None:
         """Takes the files from `idx_dir` when the data is prepared, or downloads them where that is None."""
         self._idx_dir = idx_dir
+        self.downloads = idx_dir is None
         super().__init__(**options)
 
-    @property
-    def downloads(self) -> bool:
-        """Whether preparing asks the network."""
-        return self._idx_dir is None
-
     @classmethod
-    def download_urls(cls) -> dict[str, str]:
-        """Returns what is downloaded, by the name of the file that it is or holds."""
+    def download_urls(cls) -> dict[str, str]:  # noqa: D102 - as inherited
         return {name: cls.URL + name for files in (cls.TRAIN, cls.TEST) for name in (files.images, files.labels)}
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
@@ -142,3 +158,65 @@ class IdxBuilder(ImageBuilder):
     def _orient(self, dataset: Dataset) -> Dataset:
         """Brings images as they are published to how they are read."""
         return dataset
+
+
+# ---------------------------------------------------------------- shown beside another one
+
+
+class ExtraBuilder(Builder):
+    """A data set that training shows beside another, all of it in the split `train`.
+
+    Of every example it tells the `text`, such as "7" or "a", and, as `group`, whose hand it is as far as that is known:
+    what is held out is held out by whole groups.
+    """
+
+    # What is read, files or folders by their published names, perhaps gzipped; `*` stands for anything.
+    FILES: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *, folder: Path | None = None, **options: Any) -> None:
+        """Takes the files from `folder` when the data is prepared, or downloads them where that can be."""
+        self._folder = folder
+        self.downloads = bool(self.URL) and (folder is None or self._find_missing(folder) is not None)
+        super().__init__(**options)
+
+    @classmethod
+    def download_urls(cls) -> dict[str, str]:  # noqa: D102 - as inherited
+        return {name: cls.URL + name for name in cls.FILES} if cls.URL else {}
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
+        if self.downloads:
+            paths = [Path(path) for path in dl_manager.download(self.download_urls()).values()]
+        elif self._folder is None:
+            raise DatasetError(f"{self.name} can't be downloaded by a program: {self.BY_HAND}")
+        elif missing := self._find_missing(self._folder):
+            raise DatasetError(f"{self._folder}: holds no {missing}: {self.BY_HAND}")
+        else:
+            paths = [path for name in self.FILES for path in _find_files(self._folder, name)]
+        return {"train": self._generate_examples(paths)}
+
+    def _generate_examples(self, paths: list[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
+        yield from enumerate(self._read(paths))
+
+    def _find_missing(self, folder: Path) -> str | None:
+        return next((name for name in self.FILES if not _find_files(folder, name)), None)
+
+    def _read(self, paths: list[Path]) -> Iterator[dict[str, Any]]:
+        """Reads the published files."""
+        raise NotImplementedError
+
+
+def _find_files(folder: Path, name: str) -> list[Path]:
+    """Finds files by name: the folder itself, or what lies in it or one level deeper."""
+    own = [folder] if folder.match(name) else []
+    return own + sorted(path for part in ("", "*/") for path in folder.glob(part + name))
+
+
+class ExtraImageBuilder(ExtraBuilder):
+    """Images of single characters."""
+
+    def _list_features(self) -> dict[str, Any]:
+        return {
+            "image": tfds.features.Image(shape=(SIZE, SIZE, 1), dtype=np.uint8),
+            "text": tfds.features.Text(),
+            "group": tfds.features.Text(),
+        }

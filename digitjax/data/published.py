@@ -10,12 +10,15 @@ from digitjax.data.arrays import Dataset
 from digitjax.data.builders import IdxBuilder
 from digitjax.data.idx import IdxFiles
 
+IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
+
 
 class Mnist(IdxBuilder):
     """MNIST (LeCun, Cortes, Burges, 1998): 60,000 + 10,000 digits by some 500 writers."""
 
     name = "digitjax_mnist"  # TFDS has its own `mnist`, which can't be prepared without TensorFlow
     URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+    BY_HAND = f"{IdxBuilder.BY_HAND} or {IDX_DIR_VARIABLE}"
     TRAIN = IdxFiles(
         "train-images-idx3-ubyte.gz",
         "train-labels-idx1-ubyte.gz",

@@ -4,33 +4,23 @@ A published data set is taken from the first of: a copy prepared earlier in the 
 the network.
 """
 
-import contextlib
-import io
 import itertools
 import logging
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from digitjax.config import DIGITS, FOLDER_PREFIX, SIZE, TrainConfig
 from digitjax.data.arrays import ALL, Dataset, DatasetError, Part, Splits
-from digitjax.data.builders import IdxBuilder, ImageBuilder
+from digitjax.data.builders import ImageBuilder
 from digitjax.data.folder import FolderBuilder
-from digitjax.data.published import BUILDERS
+from digitjax.data.prepare import UnreachableError, open_source
+from digitjax.data.published import BUILDERS, IDX_DIR_VARIABLE
 from digitjax.pictures.preprocess import draw_canonical
 
-IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
-PROBE_SECONDS = 5
-
 logger = logging.getLogger("digitjax.data")  # the command's name, which users see
-
-
-class UnreachableError(DatasetError):
-    """A data set that is neither here nor to be had from the network."""
 
 
 def load_splits(dataset: str, data_dir: Path | None = None, idx_dir: Path | None = None, *, part: Part = ALL) -> Splits:
@@ -55,8 +45,6 @@ def load_splits(dataset: str, data_dir: Path | None = None, idx_dir: Path | None
     name = "mnist" if dataset == "auto" else dataset
     builder = BUILDERS[name](data_dir=data_dir, idx_dir=idx_dir)
     try:
-        if idx_dir is None and not builder.is_prepared():
-            _require_reachable(builder, name)
         return _load_tfds(builder, name, part)
     except UnreachableError as error:
         if dataset != "auto":
@@ -86,26 +74,10 @@ def require_same_data(config: TrainConfig, splits: Splits) -> None:
         )
 
 
-def _require_reachable(builder: IdxBuilder, name: str) -> None:
-    if not _is_reachable(next(iter(builder.download_urls().values()))):
-        raise UnreachableError(
-            f"{name} is neither prepared in {builder.data_dir} nor can it be downloaded from {builder.URL}. Go online, "
-            f"or put its four IDX files into a folder and give it with --idx-dir"
-            + (f" or {IDX_DIR_VARIABLE}." if name == "mnist" else ".")
-        )
-
-
 def _load_tfds(builder: ImageBuilder, name: str, part: Part) -> Splits:
-    if not builder.is_prepared():
-        _prepare(builder, name)
-    try:
-        source = builder.as_data_source()
+    with open_source(builder, name) as source:
         train = _read_split(source["train"], part)
         validation, test = (_read_split(source[split]) for split in ("validation", "test"))
-    except Exception as error:
-        raise DatasetError(
-            f"the copy of {name} in {builder.data_dir} can't be read ({error}): delete that folder to prepare it anew"
-        ) from error
     return Splits(name, builder.CLASS_NAMES, train, validation, test, builder.class_hashes)
 
 
@@ -115,45 +87,6 @@ def _read_split(source: Any, part: Part = ALL) -> Dataset:
         np.array([example["image"] for example in examples], np.uint8).reshape(-1, SIZE, SIZE, 1),
         np.array([example["label"] for example in examples], np.int32),
     )
-
-
-def _prepare(builder: ImageBuilder, name: str) -> None:
-    import requests  # comes with TFDS; 0.1 s that only preparing is worth
-
-    logger.info("preparing %s in %s; this happens once", name, builder.data_dir)
-    downloads = isinstance(builder, IdxBuilder) and builder.downloads
-    if not downloads:
-        tfds.disable_progress_bar()  # the rest takes some seconds
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; standard output is for results
-            builder.download_and_prepare()
-    except (requests.RequestException, tfds.download.DownloadError) as error:
-        raise UnreachableError(f"{name}: the download failed: {error}") from error
-    except tfds.core.download.download_manager.NonMatchingChecksumError as error:
-        raise DatasetError(f"{name}: what was sent is not the published file: {error}") from error
-    except OSError as error:
-        raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
-    finally:
-        tfds.enable_progress_bar()
-
-
-def _is_reachable(url: str) -> bool:
-    """Whether the server answers within `PROBE_SECONDS`: TFDS itself would try for minutes."""
-    answers = []
-
-    def probe() -> None:
-        import requests  # comes with TFDS; 0.1 s that only a download is worth
-
-        try:
-            answers.append(requests.head(url, timeout=PROBE_SECONDS, allow_redirects=True).ok)
-        except requests.RequestException as error:
-            logger.debug("%s: %s", url, error)
-
-    # A thread, since looking up a name knows no time limit.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return answers == [True]
 
 
 def _load_digits(part: Part) -> Splits:

@@ -19,6 +19,9 @@ SIDE = 96
 # Drawings fill about this much of the canvas; bending them needs a margin.
 EXTENT = 64
 
+# How far strokes by hands are shaken, see `bend_strokes`: they vary by themselves.
+WRITTEN_SHAKE = 1.5
+
 # How many drawings are photographed, and of what is drawn or found then the share that must be both.
 PHOTOGRAPHED_SHARE, MIN_FOUND = 0.4, 0.6
 

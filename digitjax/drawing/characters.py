@@ -1,4 +1,4 @@
-"""Letters, signs and figures, of fonts and as hands write them."""
+"""Letters, signs and figures of fonts."""
 
 import functools
 import unicodedata
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from digitjax.drawing.canvas import SIDE, Canvas, blank_canvas, choose_pen, draw_strokes, round_corners
+from digitjax.drawing.canvas import SIDE, Canvas, blank_canvas, choose_pen
 from digitjax.pictures.shapes import disk
 
 # Latin, Greek, Cyrillic; arrows, mathematics, shapes, symbols.
@@ -17,18 +17,9 @@ ALPHABETS = (
     *(range(0x2190, 0x21C4), range(0x2200, 0x2294), range(0x25A0, 0x25D0), range(0x2605, 0x2670)),
 )
 
-# Phonetic signs, old Cyrillic, Armenian, Arabic, Lao, Canadian syllabics: shapes that none of the above has. Some pass
-# for digits, so that each drawing must be compared with those.
-OTHER_SCRIPTS = (
-    *(range(0x250, 0x2B0), range(0x460, 0x530), range(0x531, 0x588)),
-    *(range(0x621, 0x64B), range(0xE81, 0xEB1), range(0x1401, 0x1677)),
-)
-
 # What passes for a digit, upright or slanted, when it stands alone.
 LOOK_ALIKES = frozenset(
     "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρ&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
-    "ɂɘɜɝɞɡɥɨɩɪɫɬɭɵɸɿʂʃʅʆʑʒʓʔʕʖʘʚʡʢѮѯѲѳѺѻҔҕҘҙҶҷҸҹӀӏӋӌӞӟӠӡӨөӪӫӴӵԆԇԌԚԛՁձՅյՏՑցՕօԶԳգզժլջղղՇշկծՔ"
-    "اأإآوؤهةقدءຈວງຯອᑊᐤᐝᐟᑫᑬᑲᑳᒀᒉᒣᔆᔕᕐᕔᕖᕥᙆᙇ"
 )
 
 LOOK_ALIKE_WORDS = frozenset(
@@ -46,74 +37,7 @@ STROKE_FONTS = (
     *(cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX),
 )
 
-SIGN_SHARE, WRITTEN_SHARE, TRACED_SHARE = 0.2, 0.4, 0.6
-
-# Letters that hands write otherwise than fonts show them: points (x, y) of a pen's way, whose corners are rounded.
-WRITTEN: dict[str, tuple[list[tuple[float, float]], ...]] = {
-    "A": ([(0, 1), (0.45, 0), (0.9, 1)], [(0.15, 0.6), (0.75, 0.6)]),
-    "E": ([(0.7, 0), (0.05, 0.02), (0, 1), (0.75, 1)], [(0.02, 0.5), (0.6, 0.48)]),
-    "F": ([(0.75, 0), (0.05, 0.02), (0, 1)], [(0.03, 0.45), (0.6, 0.43)]),
-    "H": ([(0, 0), (0, 1)], [(0.8, 0), (0.8, 1)], [(0, 0.5), (0.8, 0.5)]),
-    "J": ([(0.6, 0), (0.6, 0.8), (0.3, 1), (0, 0.8)], [(0.2, 0), (1, 0)]),
-    "K": ([(0, 0), (0, 1)], [(0.75, 0), (0.02, 0.5), (0.8, 1)]),
-    "L": ([(0.05, 0), (0, 1), (0.7, 1)],),
-    "M": ([(0, 1), (0.1, 0), (0.45, 0.6), (0.8, 0), (0.9, 1)],),
-    "N": ([(0, 1), (0.02, 0), (0.7, 1), (0.72, 0)],),
-    "P": ([(0.05, 0), (0, 1)], [(0.03, 0.05), (0.6, 0.05), (0.65, 0.4), (0.05, 0.55)]),
-    "R": ([(0.05, 0), (0, 1)], [(0.03, 0.05), (0.6, 0.05), (0.65, 0.4), (0.05, 0.55), (0.75, 1)]),
-    "Y": ([(0, 0), (0.4, 0.5)], [(0.85, 0), (0.4, 0.5), (0.35, 1)]),
-    "a": ([(0.85, 0.15), (0.4, 0), (0.05, 0.4), (0.2, 0.95), (0.6, 0.8), (0.8, 0.2), (0.8, 0.8), (1, 1)],),
-    "c": ([(0.8, 0.15), (0.4, 0), (0, 0.4), (0.1, 0.85), (0.5, 1), (0.85, 0.85)],),
-    "d": ([(0.7, 0.55), (0.35, 0.4), (0, 0.7), (0.3, 1), (0.65, 0.85), (0.75, 0), (0.75, 1)],),
-    "e": ([(0, 0.55), (0.8, 0.5), (0.6, 0.05), (0.15, 0.15), (0, 0.6), (0.3, 1), (0.9, 0.8)],),
-    "f": ([(0.7, 0.1), (0.45, 0), (0.3, 0.3), (0.3, 1)], [(0, 0.45), (0.6, 0.42)]),
-    "h": ([(0.05, 0), (0.05, 1)], [(0.05, 0.75), (0.3, 0.45), (0.6, 0.5), (0.65, 1)]),
-    "k": ([(0, 0), (0, 1)], [(0.6, 0.35), (0.02, 0.7), (0.65, 1)]),
-    "m": (
-        *([(0, 0.2), (0.05, 1)], [(0.05, 0.5), (0.25, 0.2), (0.42, 0.4), (0.45, 1)]),
-        [(0.45, 0.5), (0.65, 0.2), (0.85, 0.4), (0.88, 1)],
-    ),
-    "n": ([(0, 0), (0.05, 1)], [(0.05, 0.4), (0.35, 0), (0.7, 0.2), (0.7, 1)]),
-    "r": ([(0, 0), (0.1, 1)], [(0.1, 0.5), (0.3, 0.1), (0.7, 0.05)]),
-    "t": ([(0.3, 0), (0.3, 0.85), (0.5, 1), (0.7, 0.9)], [(0, 0.3), (0.65, 0.28)]),
-    "u": ([(0, 0), (0.05, 0.8), (0.35, 1), (0.7, 0.7), (0.75, 0), (0.75, 0.8), (0.95, 1)],),
-    "v": ([(0, 0), (0.4, 1), (0.8, 0)],),
-    "w": ([(0, 0), (0.2, 1), (0.45, 0.35), (0.7, 1), (0.95, 0)],),
-    "x": ([(0, 0), (0.75, 1)], [(0.75, 0), (0, 1)]),
-    "y": ([(0, 0), (0.3, 0.5)], [(0.7, 0), (0.3, 0.55), (0, 1)]),
-    "alpha": (
-        [(1, 0.1), (0.7, 0.55), (0.4, 0.95), (0.05, 0.75), (0.05, 0.3), (0.35, 0.05), (0.65, 0.4), (0.8, 0.8), (1, 1)],
-    ),
-    "alpha with a tail": (
-        [(0.9, 0), (0.75, 0.5), (0.4, 0.85), (0.05, 0.65), (0.1, 0.25), (0.45, 0.1), (0.7, 0.45), (1, 1)],
-    ),
-    "gamma": ([(0, 0.15), (0.2, 0), (0.4, 0.3), (0.45, 0.6), (0.4, 1)], [(0.9, 0), (0.45, 0.6)]),
-    "gamma with a loop": (
-        [(0, 0.1), (0.2, 0), (0.4, 0.3), (0.55, 0.7), (0.5, 1), (0.3, 0.95), (0.35, 0.65), (0.9, 0)],
-    ),
-    "epsilon": ([(0.8, 0.1), (0.3, 0), (0.2, 0.4), (0.55, 0.48), (0.1, 0.6), (0.2, 1), (0.8, 0.9)],),
-    "lambda": ([(0.1, 0), (0.3, 0), (0.5, 0.4), (0.75, 0.95), (0.95, 0.95)], [(0.5, 0.4), (0.3, 0.7), (0.05, 1)]),
-    "straight lambda": ([(0.2, 0), (0.9, 1)], [(0.5, 0.45), (0, 1)]),
-    "mu": ([(0, 1), (0.1, 0.5), (0.2, 0), (0.2, 0.55), (0.45, 0.65), (0.65, 0.4), (0.7, 0), (0.7, 0.5), (0.9, 0.6)],),
-    "pi": (
-        *([(0, 0.2), (0.2, 0), (0.9, 0.05)], [(0.3, 0.05), (0.25, 0.6), (0.1, 1)]),
-        [(0.65, 0.05), (0.65, 0.7), (0.85, 1)],
-    ),
-    "psi": ([(0, 0.1), (0.1, 0.6), (0.45, 0.7), (0.85, 0.55), (0.9, 0.1)], [(0.5, 0), (0.42, 1)]),
-    "omega": ([(0.1, 0.1), (0, 0.7), (0.25, 1), (0.45, 0.6), (0.65, 1), (0.95, 0.7), (0.85, 0.1)],),
-}
-
-
-def draw_letter(rng: np.random.Generator) -> Canvas:
-    """A letter or, now and then, another sign."""
-    return draw_written(rng) if rng.random() < WRITTEN_SHARE else draw_character(rng)
-
-
-def draw_written(rng: np.random.Generator) -> Canvas:
-    """A letter of `WRITTEN`, each time another way."""
-    letter = WRITTEN[str(rng.choice(list(WRITTEN)))]
-    strokes = [np.array(points) + rng.normal(0, rng.uniform(0.02, 0.07), (len(points), 2)) for points in letter]
-    return draw_strokes(rng, [round_corners(points) for points in strokes])
+SIGN_SHARE, TRACED_SHARE = 0.2, 0.6
 
 
 def draw_character(rng: np.random.Generator, characters: str | None = None) -> Canvas:
@@ -124,13 +48,6 @@ def draw_character(rng: np.random.Generator, characters: str | None = None) -> C
     letters, signs = _list_drawable(font)
     choices = list(characters) if characters else signs if rng.random() < SIGN_SHARE else letters
     return _print_or_trace(rng, str(rng.choice(choices)), font)
-
-
-def draw_unfamiliar(rng: np.random.Generator) -> Canvas:
-    """A letter of one of `OTHER_SCRIPTS`, printed, or printed and then traced."""
-    fonts = _list_unfamiliar()[rng.integers(len(OTHER_SCRIPTS))]
-    font = str(rng.choice(list(fonts)))
-    return _print_or_trace(rng, str(rng.choice(fonts[font])), font)
 
 
 def draw_print(rng: np.random.Generator) -> Canvas:
@@ -197,17 +114,6 @@ def _list_drawable(font: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the letters and the other signs that a font holds."""
     characters = [c for c in list_characters() if ord(c) in _list_held(font)]
     return tuple(c for c in characters if c.isalpha()), tuple(c for c in characters if not c.isalpha())
-
-
-@functools.cache
-def _list_unfamiliar() -> tuple[dict[str, tuple[str, ...]], ...]:
-    """Returns, for each of `OTHER_SCRIPTS`, its letters that a font holds, by font."""
-    scripts = []
-    for codes in OTHER_SCRIPTS:
-        letters = [chr(code) for code in codes if chr(code).isalpha() and chr(code) not in LOOK_ALIKES]
-        by_font = {font: tuple(c for c in letters if ord(c) in _list_held(font)) for font in FONTS}
-        scripts.append({font: held for font, held in by_font.items() if held})
-    return tuple(scripts)
 
 
 @functools.cache

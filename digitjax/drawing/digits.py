@@ -1,16 +1,17 @@
 """Digits drawn for training: 1s and 7s as much of the world writes them, and digits as pictures show them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from digitjax.data.arrays import Dataset
+from digitjax.data.arrays import Character, Dataset
 from digitjax.drawing.canvas import (
     EXTENT,
     SIDE,
+    WRITTEN_SHAKE,
     Canvas,
     center_ink,
     draw_line,
@@ -20,6 +21,7 @@ from digitjax.drawing.canvas import (
     stack_images,
 )
 from digitjax.drawing.characters import draw_character
+from digitjax.drawing.hands import draw_hand
 from digitjax.pictures.shapes import Box, ink_box
 
 # How many redrawn digits hold something that isn't theirs or lack something, and how much ink of a neighbour's at most.
@@ -33,7 +35,7 @@ MAX_NEIGHBOUR = 0.25
 def draw_ones_and_sevens(rng: np.random.Generator, n: int) -> Dataset:
     """Draws 1s with an upstroke, with and without a foot, and 7s with and without a bar, in turn."""
     labels = np.where(np.arange(n) % 2 == 0, 1, 7).astype(np.int32)
-    images = [_finish_one(rng, draw_one if label == 1 else draw_seven) for label in labels]
+    images = [_finish_one(rng, draw_one if label == 1 else draw_seven, shake=2) for label in labels]
     return Dataset(stack_images(images), labels)
 
 
@@ -64,20 +66,32 @@ def draw_seven(rng: np.random.Generator) -> Canvas:
 # ---------------------------------------------------------------- digits as pictures show them
 
 
-def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset) -> Dataset:
+def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Sequence[Character] = ()) -> Dataset:
     """Draws digits anew, as what is no digit is drawn: or these could be told by their edges, which aren't MNIST's.
 
-    Every fourth is of a font, for the letters are. The others come with what is left where a digit is found among
-    others or on ruled paper: a neighbour's stroke, a piece of a rule, a side that is cut too short.
+    Every tenth is of a font, for some letters are. Of the others, three in four are by the other hands, where there are
+    any; the rest are the data's own, with what is left where a digit is found among others or on ruled paper: a
+    neighbour's stroke, a piece of a rule, a side that is cut too short.
+
+    Args:
+      rng: Decides all of them.
+      n: How many.
+      digits: The data's own.
+      written: Digits by other hands.
     """
-    chosen = rng.integers(len(digits.labels), size=n)
-    labels, images = digits.labels[chosen], []
-    for i, k in enumerate(chosen):
-        if i % 4 == 0:
-            labels[i] = i // 4 % 10
-            images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i]))))
+    labels, images = np.zeros(n, np.int32), []
+    for i in range(n):
+        if i % 10 == 0:
+            labels[i] = i // 10 % 10
+            images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i])), shake=2))
+        elif written and rng.random() < 0.75:
+            digit = written[int(rng.integers(len(written)))]
+            labels[i] = int(digit.text)
+            images.append(_finish_one(rng, partial(draw_hand, character=digit), shake=WRITTEN_SHAKE))
         else:
-            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=int(k))))
+            k = int(rng.integers(len(digits.labels)))
+            labels[i] = digits.labels[k]
+            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=k), shake=2))
     return Dataset(stack_images(images), labels)
 
 
@@ -134,8 +148,10 @@ def _add_link(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
     draw_line(canvas, way, int(rng.integers(2, 6)))
 
 
-def _finish_one(rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas]) -> UInt8[np.ndarray, "28 28"]:
+def _finish_one(
+    rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas], shake: float
+) -> UInt8[np.ndarray, "28 28"]:
     """Draws a digit until something is left of it; digits are shaken less than what is none, or they would be none."""
-    while (image := finish_drawing(rng, draw(rng), shake=2)) is None:
+    while (image := finish_drawing(rng, draw(rng), shake)) is None:
         pass
     return image

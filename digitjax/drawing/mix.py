@@ -1,15 +1,24 @@
 """Adds drawn images to a data set's own: 1s and 7s, redrawn digits, and what is no digit, as a config asks for them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool
 
 from digitjax.config import TrainConfig
-from digitjax.data.arrays import ALL, Dataset, Part
+from digitjax.data.arrays import ALL, Character, Dataset, Part
 from digitjax.drawing.digits import draw_ones_and_sevens, redraw_digits
+from digitjax.drawing.hands import Hands, divide_hands
 from digitjax.drawing.negatives import draw_negatives
 
 
-def add_drawn(digits: Dataset, config: TrainConfig, part: Part = ALL, num_digits: int | None = None) -> Dataset:
+def add_drawn(
+    digits: Dataset,
+    config: TrainConfig,
+    part: Part = ALL,
+    num_digits: int | None = None,
+    extra: Sequence[Character] = (),
+) -> Dataset:
     """Returns the digits with 1s and 7s, redrawn digits and images without one, as many as the config says.
 
     Its seed decides all of them; images without a digit are labelled `config.no_digit`. Digits come in blocks, each
@@ -20,12 +29,14 @@ def add_drawn(digits: Dataset, config: TrainConfig, part: Part = ALL, num_digits
       config: The shares, and the seed.
       part: Which part they are.
       num_digits: How many all parts have together; None: as many as these.
+      extra: Characters by other hands, to draw them, too.
     """
+    hands = divide_hands(extra)
     blocks = part.blocks(len(digits.labels) if num_digits is None else num_digits)
     drawn = [Dataset(digits.images[:0], digits.labels[:0])]
     for i, start, stop in blocks:
         block = Dataset(*(array[start - blocks[0][1] : stop - blocks[0][1]] for array in digits))
-        drawn.append(_add_drawn(block, config, np.random.default_rng((config.seed, i))))
+        drawn.append(_add_drawn(block, hands, config, np.random.default_rng((config.seed, i))))
     return Dataset(*(np.concatenate(arrays) for arrays in zip(*drawn, strict=True)))
 
 
@@ -42,11 +53,11 @@ def _count_drawn(config: TrainConfig, num_digits: int) -> tuple[int, int, int]:
     return one_sevens, redrawn, negatives
 
 
-def _add_drawn(digits: Dataset, config: TrainConfig, rng: np.random.Generator) -> Dataset:
+def _add_drawn(digits: Dataset, hands: Hands, config: TrainConfig, rng: np.random.Generator) -> Dataset:
     num_one_sevens, num_redrawn, num_negatives = _count_drawn(config, len(digits.labels))
     ones = draw_ones_and_sevens(rng, num_one_sevens)
-    redrawn = redraw_digits(rng, num_redrawn, digits)
-    negatives = draw_negatives(rng, num_negatives, digits)
+    redrawn = redraw_digits(rng, num_redrawn, digits, hands.digits)
+    negatives = draw_negatives(rng, num_negatives, digits, hands.others)
     return Dataset(
         np.concatenate([digits.images, ones.images, redrawn.images, negatives]),
         np.concatenate(

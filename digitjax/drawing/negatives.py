@@ -1,27 +1,42 @@
 """Images without a digit, drawn for training, so that a network learns what is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from digitjax.data.arrays import Dataset
-from digitjax.drawing.canvas import EXTENT, SIDE, Canvas, center_ink, enlarge_ink, finish_drawing, stack_images
-from digitjax.drawing.characters import draw_letter, draw_print, draw_unfamiliar
+from digitjax.data.arrays import Character, Dataset
+from digitjax.drawing.canvas import (
+    EXTENT,
+    SIDE,
+    WRITTEN_SHAKE,
+    Canvas,
+    center_ink,
+    enlarge_ink,
+    finish_drawing,
+    stack_images,
+)
+from digitjax.drawing.characters import draw_character, draw_print
 from digitjax.drawing.doodles import draw_bars, draw_blots, draw_face, draw_scribble, draw_shape, draw_sign, draw_spiral
+from digitjax.drawing.hands import draw_hand
 
 # With how many digits a drawing is compared, and how alike the two may be: most of MNIST's digits have one among as
 # many others that is more alike to them.
 NUM_COMPARED = 3_000
 MAX_ALIKENESS = 0.93
 
+# How many of the letters are by hands, where there are any; the others are a font's.
+WRITTEN_SHARE = 0.85
+
 # After so many drawings of a kind that were left out, letters are drawn instead: of one's own "digits", as of dice, all
 # may look the same when they are mirrored. Of MNIST's digits no kind came near that.
 MAX_MISSES = 1_000
 
 
-def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[np.ndarray, "n 28 28 1"]:
+def draw_negatives(
+    rng: np.random.Generator, n: int, digits: Dataset, others: Sequence[Character] = ()
+) -> UInt8[np.ndarray, "n 28 28 1"]:
     """Draws images without a digit, as `preprocess_image` would leave them, kind by kind.
 
     Args:
@@ -29,32 +44,37 @@ def draw_negatives(rng: np.random.Generator, n: int, digits: Dataset) -> UInt8[n
       n: How many.
       digits: Some are made of these, and what comes out too like one of these is left out. Where none of them can be
         turned or none is a 0, letters take the places of what would be made of those.
+      others: Characters by hands, none of them a digit.
     """
     looks = _measure_looks(digits.images[:NUM_COMPARED, ..., 0])
 
-    def finish(canvas: Canvas) -> UInt8[np.ndarray, "28 28"] | None:
-        return finish_drawing(rng, canvas)
+    def finish(canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
+        return finish_drawing(rng, canvas, shake)
 
-    def finish_unlike(canvas: Canvas) -> UInt8[np.ndarray, "28 28"] | None:
-        return _unless_alike(finish_drawing(rng, canvas), looks)
+    def finish_unlike(canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
+        return _unless_alike(finish(canvas, shake), looks)
 
     def draw_one_letter() -> UInt8[np.ndarray, "28 28"] | None:
-        return finish(draw_letter(rng))
+        if not others or rng.random() > WRITTEN_SHARE:
+            return finish(draw_character(rng))
+        letter = others[int(rng.integers(len(others)))]
+        # Strokes come with their letter, which is known not to pass for a digit; images are of any script.
+        finish_letter = finish_unlike if isinstance(letter.ink, np.ndarray) else finish
+        return finish_letter(draw_hand(rng, letter), WRITTEN_SHAKE)
 
     can_turn, can_halve = np.isin(digits.labels, list(TURNS)).any(), (digits.labels == 0).any()
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [
-        (0.42, draw_one_letter),
-        (0.10, lambda: finish_unlike(draw_unfamiliar(rng))),
-        (0.12, lambda: finish_unlike(draw_sign(rng))),
+        (0.60, draw_one_letter),
+        (0.10, lambda: finish_unlike(draw_sign(rng))),
         (0.04, lambda: finish(draw_print(rng))),
-        (0.05, lambda: finish_unlike(draw_scribble(rng))),
+        (0.04, lambda: finish_unlike(draw_scribble(rng))),
         (0.02, lambda: finish_unlike(draw_spiral(rng))),
-        (0.04, lambda: finish_unlike(draw_shape(rng))),
+        (0.03, lambda: finish_unlike(draw_shape(rng))),
         (0.02, lambda: finish(draw_bars(rng))),
-        (0.02, lambda: finish(draw_face(rng))),
+        (0.01, lambda: finish(draw_face(rng))),
         (0.03, lambda: finish_unlike(draw_blots(rng))),
-        (0.08, (lambda: finish_unlike(turn_digit(rng, digits))) if can_turn else draw_one_letter),
-        (0.05, lambda: finish(join_digits(rng, digits))),
+        (0.06, (lambda: finish_unlike(turn_digit(rng, digits))) if can_turn else draw_one_letter),
+        (0.04, lambda: finish(join_digits(rng, digits))),
         (0.01, (lambda: finish(halve_zero(rng, digits))) if can_halve else draw_one_letter),
     ]
     counts = rng.multinomial(n, [share for share, _ in kinds])

@@ -21,6 +21,7 @@ import tyro
 from digitjax import cli
 from digitjax.config import DIGITS, FOLDER_PREFIX, PRESETS, DigitjaxError, PresetName, TrainConfig
 from digitjax.data.arrays import Splits
+from digitjax.data.extra import FOLDS, load_extra
 from digitjax.data.splits import load_splits, require_same_data
 from digitjax.nn import devices
 from digitjax.nn.inference import assemble_model
@@ -47,6 +48,8 @@ class TrainArguments(cli.SourceArguments):
     asked: Annotated[frozenset[str] | None, tyro.conf.Suppress] = None
     """The options that were asked for, by name: a run that is resumed must have been started with them. None: all of
     `config`; without that the preset, unless it is the default one."""
+    extra_dir: Path | None = None
+    """Folder with the files of --extra-datasets, or with a folder for each (default: what was prepared before)."""
     out: Path | None = None
     """The run's folder (default: checkpoints/<dataset>-<model>, of pictures of your own
     checkpoints/folder-<name>-<model>)."""
@@ -76,7 +79,7 @@ def train(args: TrainArguments) -> int:
     if args.resume and args.overwrite:
         raise DigitjaxError("--resume goes on with a run, and --overwrite deletes it: leave one of them out")
     if not args.resume:
-        _require_dropout(args.recipe)
+        _require_use(args.recipe)
     if args.tensorboard:
         import_summary_writer()  # whether it is there is better known before anything is written
     if args.distributed:
@@ -120,7 +123,7 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
     from digitjax.train import calibrate
 
     trained = assemble_model(config, result.variables)
-    trained = trained._replace(calibration=calibrate.calibrate(trained, splits.validation))
+    trained = trained._replace(calibration=calibrate.calibrate(trained, splits))
     plots.save_history(out / RunFile.HISTORY, result.history, f"{config.model} on {config.dataset}")
     evaluation = evaluate.evaluate_dataset(trained, splits.test)
     evaluate.write_evaluation(out, evaluation)
@@ -162,7 +165,9 @@ def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
         config = _resume_config(args, out) if args.resume else config
     if args.resume:
         require_same_data(config, splits)
-    return config, splits, out
+    with devices.first_process_first("extra data"):
+        extra, held_out = load_extra(config.extra_datasets, args.data_dir, args.extra_dir, fold=config.seed % FOLDS)
+    return config, splits._replace(extra=extra, held_out=held_out), out
 
 
 def _adapt_to_data(config: TrainConfig, found: str, class_names: tuple[str, ...]) -> TrainConfig:
@@ -171,6 +176,10 @@ def _adapt_to_data(config: TrainConfig, found: str, class_names: tuple[str, ...]
     config = dataclasses.replace(config, dataset=dataset, class_names=class_names)
     if class_names == DIGITS:
         return config
+    if config.extra_datasets:
+        raise DigitjaxError(
+            f"--extra-datasets go with the ten digits alone, and {dataset} holds {', '.join(class_names[:3])} ..."
+        )
     return dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
 
 
@@ -182,7 +191,10 @@ def _default_folder(config: TrainConfig) -> Path:
     return Path("checkpoints") / "-".join(name for name in names if name)  # the root of all folders has no name
 
 
-def _require_dropout(config: TrainConfig) -> None:
+def _require_use(config: TrainConfig) -> None:
+    """Refuses options that change nothing."""
+    if config.extra_datasets and not config.negative_share + config.redrawn_share:
+        raise DigitjaxError("--extra-datasets change nothing where --negative-share and --redrawn-share are 0")
     if config.dropout_rate != TrainConfig.dropout_rate and not hasattr(create_model(config), "dropout_rate"):
         raise DigitjaxError(
             f"--dropout-rate {config.dropout_rate} changes nothing: {config.model} has no dropout layers"

@@ -1,5 +1,6 @@
 """The way of the training images: onto the devices, into an order for each epoch, augmented into batches."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Int32, Key, UInt8
 
 from digitjax.config import AugmentConfig, TrainConfig
-from digitjax.data.arrays import Dataset, Part
+from digitjax.data.arrays import Character, Dataset, Part
 from digitjax.drawing import mix
 from digitjax.nn import augment, devices
 from digitjax.train.state import derive_keys
@@ -26,15 +27,16 @@ class TrainingSet(NamedTuple):
     is_drawn: Bool[np.ndarray, "n"]  # which of the images, numbered through all processes, are drawn by program
 
 
-def place_images(own: Dataset, config: TrainConfig) -> TrainingSet:
+def place_images(own: Dataset, config: TrainConfig, extra: Sequence[Character] = ()) -> TrainingSet:
     """Adds the drawn images to the data's own, and puts all of them onto the devices.
 
     Args:
       own: The data's own images, or this process's part of them.
       config: How many are drawn.
+      extra: Characters by other hands, to draw them, too; the same in all processes.
     """
     num_own = int(devices.gather(len(own.labels)).sum())
-    train = mix.add_drawn(own, config, process_part(), num_own)
+    train = mix.add_drawn(own, config, process_part(), num_own, extra)
     counts = devices.gather(len(train.labels))
     return TrainingSet(
         devices.join_rows(train.images, counts),

@@ -61,7 +61,7 @@ def fit(
       TrainingError: The loss is no finite number any more; the states before it are kept.
       CheckpointError: A state can't be written, or none of those in `out` can be restored.
     """
-    train = place_images(splits.train, config)
+    train = place_images(splits.train, config, splits.extra)
     steps_per_epoch = count_steps(train, config)
     num_steps = config.epochs * steps_per_epoch
     schedule = create_schedule(config, num_steps)

@@ -24,7 +24,7 @@ def test_multiply_adds_are_those_of_the_layers(on_cpu, monkeypatch):
 
 def test_seeds_that_are_measured_arent_trained_again(digits, monkeypatch, tmp_path):
     trained = []
-    monkeypatch.setattr(accuracy, "train_seed", lambda preset, seed, run, idx_dir: trained.append(seed))
+    monkeypatch.setattr(accuracy, "train_seed", lambda preset, config, run, sources: trained.append(config.seed))
     monkeypatch.setattr(accuracy, "measure", lambda run, test: {"accuracy": 0.99 + 0.001 * trained[-1]})
     monkeypatch.setattr(accuracy, "load_splits", lambda *_: digits)
     out = tmp_path / "accuracy.json"

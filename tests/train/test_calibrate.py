@@ -34,12 +34,12 @@ def test_the_temperature_of_independent_questions():
 def test_a_model_that_saw_digits_alone_refuses_none(run, digits):
     trained = weights.load_model(run)
     config = trained.config.__class__(**{**vars(trained.config), "negative_share": 0.0})
-    assert calibrate.calibrate(trained._replace(config=config), digits.validation).threshold == 0
+    assert calibrate.calibrate(trained._replace(config=config), digits).threshold == 0
 
 
 def test_calibration_is_repeatable_and_stands_beside_the_weights(run, digits):
     trained = weights.load_model(run)
-    again = calibrate.calibrate(trained, digits.validation)
+    again = calibrate.calibrate(trained, digits)
     assert again == trained.calibration
     logits = looks.predict_logits(trained, digits.validation.images)
 
