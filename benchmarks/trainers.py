@@ -46,7 +46,7 @@ class DigitjaxTrainer:
             label_smoothing=0,
             augment=nothing,
             negative_share=0,
-            one_seven_share=0,
+            style_share=0,
             redrawn_share=0,
             seed=seed,
         )

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
 
 from digitjax import evaluate
 from digitjax.config import DIGITS
@@ -102,6 +103,15 @@ def mnist(mnist_files) -> Splits:
     train, test = (files.read(paths, len(DIGITS)) for files in (Mnist.TRAIN, Mnist.TEST))
     validation, train = train.take(np.arange(5_000)), train.take(np.arange(5_000, len(train.labels)))
     return Splits("mnist", DIGITS, train, validation, test)
+
+
+def write_semeion(folder: Path) -> list[int]:
+    """Writes 1,000 of scikit-learn's digits in Semeion's format, and returns their labels."""
+    bunch = load_digits()
+    bitmaps, labels = (bunch.images[:1000] > 7).repeat(2, axis=1).repeat(2, axis=2), bunch.target[:1000]
+    rows = [[*bitmap.ravel(), *(np.arange(10) == label)] for bitmap, label in zip(bitmaps, labels, strict=True)]
+    (folder / "semeion.data").write_text("".join(" ".join(f"{x:.4f}" for x in row) + " \n" for row in rows))
+    return labels.tolist()
 
 
 @pytest.fixture(scope="session")

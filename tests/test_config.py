@@ -24,7 +24,7 @@ def test_json_round_trip():
         ("average_decay", 1.0),
         ("dropout_rate", -0.1),
         ("negative_share", 0.6),
-        ("one_seven_share", -0.1),
+        ("style_share", -0.1),
         ("redrawn_share", 0.3),
         ("early_stopping_epochs", -1),
         ("plateau_epochs", -1),

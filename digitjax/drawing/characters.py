@@ -19,7 +19,23 @@ ALPHABETS = (
 
 # What passes for a digit, upright or slanted, when it stands alone.
 LOOK_ALIKES = frozenset(
-    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρ&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
+    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρФф∅&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
+)
+
+# The same among Omniglot's characters.
+OMNIGLOT_LOOK_ALIKES = frozenset(
+    f"{script}/character{number:02}"
+    for script, numbers in {
+        "Balinese": (5, 14),
+        "Early_Aramaic": (2, 3, 4, 6, 9, 10, 12, 13, 14, 16, 17, 19, 20),
+        "Greek": (2, 4, 6, 8, 9, 14, 15, 17, 18, 21),
+        "Japanese_(katakana)": (2, 9, 12, 24, 27, 30, 36, 37, 42, 43, 45, 46),
+        "Korean": (9, 21, 22, 27, 33),
+        "Latin": (2, 7, 9, 10, 12, 15, 17, 19, 25, 26),
+        "Sanskrit": (5, 12, 13, 27, 36, 37),
+        "Tagalog": (3, 4, 16, 17),
+    }.items()
+    for number in numbers
 )
 
 LOOK_ALIKE_WORDS = frozenset(

@@ -1,4 +1,4 @@
-"""Adds drawn images to a data set's own: 1s and 7s, redrawn digits, and what is no digit, as a config asks for them."""
+"""Adds drawn images to a data set's own: digits in other styles, redrawn digits, what is no digit, by a config."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool
 
 from digitjax.config import TrainConfig
 from digitjax.data.arrays import ALL, Character, Dataset, Part
-from digitjax.drawing.digits import draw_ones_and_sevens, redraw_digits
+from digitjax.drawing.digits import draw_styles, redraw_digits
 from digitjax.drawing.hands import Hands, divide_hands
 from digitjax.drawing.negatives import draw_negatives
 
@@ -19,7 +19,7 @@ def add_drawn(
     num_digits: int | None = None,
     extra: Sequence[Character] = (),
 ) -> Dataset:
-    """Returns the digits with 1s and 7s, redrawn digits and images without one, as many as the config says.
+    """Returns the digits with others in other styles, redrawn ones and images without one, as many as the config says.
 
     Its seed decides all of them; images without a digit are labelled `config.no_digit`. Digits come in blocks, each
     followed by what is drawn of its own digits, so that a part can be had without the rest.
@@ -47,20 +47,20 @@ def mark_drawn(config: TrainConfig, num_digits: int) -> Bool[np.ndarray, "n"]:
 
 
 def _count_drawn(config: TrainConfig, num_digits: int) -> tuple[int, int, int]:
-    """Returns how many 1s and 7s, redrawn digits and images without a digit come to so many digits."""
-    shares = (config.one_seven_share, config.redrawn_share, config.negative_share)
-    one_sevens, redrawn, negatives = (round(num_digits / (1 - sum(shares)) * share) for share in shares)
-    return one_sevens, redrawn, negatives
+    """Returns how many digits in other styles, redrawn digits and images without a digit come to so many digits."""
+    shares = (config.style_share, config.redrawn_share, config.negative_share)
+    styles, redrawn, negatives = (round(num_digits / (1 - sum(shares)) * share) for share in shares)
+    return styles, redrawn, negatives
 
 
 def _add_drawn(digits: Dataset, hands: Hands, config: TrainConfig, rng: np.random.Generator) -> Dataset:
-    num_one_sevens, num_redrawn, num_negatives = _count_drawn(config, len(digits.labels))
-    ones = draw_ones_and_sevens(rng, num_one_sevens)
+    num_styles, num_redrawn, num_negatives = _count_drawn(config, len(digits.labels))
+    styles = draw_styles(rng, num_styles)
     redrawn = redraw_digits(rng, num_redrawn, digits, hands.digits)
     negatives = draw_negatives(rng, num_negatives, digits, hands.others)
     return Dataset(
-        np.concatenate([digits.images, ones.images, redrawn.images, negatives]),
+        np.concatenate([digits.images, styles.images, redrawn.images, negatives]),
         np.concatenate(
-            [digits.labels, ones.labels, redrawn.labels, np.full(len(negatives), config.no_digit, np.int32)]
+            [digits.labels, styles.labels, redrawn.labels, np.full(len(negatives), config.no_digit, np.int32)]
         ),
     )

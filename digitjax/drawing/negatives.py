@@ -51,16 +51,13 @@ def draw_negatives(
     def finish(canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
         return finish_drawing(rng, canvas, shake)
 
-    def finish_unlike(canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
-        return _unless_alike(finish(canvas, shake), looks)
+    def finish_unlike(canvas: Canvas) -> UInt8[np.ndarray, "28 28"] | None:
+        return _unless_alike(finish(canvas), looks)
 
     def draw_one_letter() -> UInt8[np.ndarray, "28 28"] | None:
         if not others or rng.random() > WRITTEN_SHARE:
             return finish(draw_character(rng))
-        letter = others[int(rng.integers(len(others)))]
-        # Strokes come with their letter, which is known not to pass for a digit; images are of any script.
-        finish_letter = finish_unlike if isinstance(letter.ink, np.ndarray) else finish
-        return finish_letter(draw_hand(rng, letter), WRITTEN_SHAKE)
+        return finish(draw_hand(rng, others[int(rng.integers(len(others)))]), WRITTEN_SHAKE)
 
     can_turn, can_halve = np.isin(digits.labels, list(TURNS)).any(), (digits.labels == 0).any()
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [

@@ -180,7 +180,7 @@ def _adapt_to_data(config: TrainConfig, found: str, class_names: tuple[str, ...]
         raise DigitjaxError(
             f"--extra-datasets go with the ten digits alone, and {dataset} holds {', '.join(class_names[:3])} ..."
         )
-    return dataclasses.replace(config, negative_share=0, one_seven_share=0, redrawn_share=0)
+    return dataclasses.replace(config, negative_share=0, style_share=0, redrawn_share=0)
 
 
 def _default_folder(config: TrainConfig) -> Path:

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import write_semeion
 from PIL import Image
 
 from digitjax.data.arrays import DatasetError
@@ -79,25 +80,11 @@ def test_wrong_spans_are_named(span, tmp_path):
         list(read_characters(root))
 
 
-def make_bitmap(rng, side):
-    bitmap = np.zeros((side, side), int)
-    bitmap[2:-2, side // 2 : side // 2 + 2] = 1
-    bitmap[side // 2, rng.integers(2, side // 2) : -3] = 1
-    return bitmap
-
-
 def write_optdigits(folder, name, labels, header=""):
-    rng = np.random.default_rng(0)
-    text = header + "".join(
-        "\n".join("".join(map(str, row)) for row in make_bitmap(rng, 32)) + f"\n {label}\n" for label in labels
-    )
+    bitmap = np.zeros((32, 32), int)
+    bitmap[4:-4, 14:18] = 1
+    text = header + "".join("\n".join("".join(map(str, row)) for row in bitmap) + f"\n {label}\n" for label in labels)
     (folder / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-
-
-def write_semeion(folder, labels):
-    rng = np.random.default_rng(0)
-    rows = [[*make_bitmap(rng, 16).ravel(), *(np.arange(10) == label)] for label in labels]
-    (folder / "semeion.data").write_text("".join(" ".join(f"{x:.4f}" for x in row) + " \n" for row in rows))
 
 
 def write_omniglot(folder, num_drawers):
@@ -122,7 +109,7 @@ def folder(tmp_path):
     write_optdigits(folder / "uci", "optdigits-orig.tra.gz", [3, 8, 1], header="a header\nof 2 lines, 32 01\n")
     write_optdigits(folder / "uci", "optdigits-orig.cv", [5])
     write_optdigits(folder / "uci", "optdigits-orig.windep", [9])
-    write_semeion(folder / "uci", [0, 7] * 250)
+    write_semeion(folder / "uci")
     write_omniglot(folder, 6)
     return folder
 
@@ -136,7 +123,8 @@ def test_every_format_is_read(folder, tmp_path):
     assert (four.text, a.text) == ("4", "A")
     assert [stroke.tolist() for stroke in four.ink] == [[[10, -20], [11, -22]]]
     assert sorted(character.text for character in load("optdigits")) == ["1", "3", "5", "8"]  # not windep's 9
-    assert sorted(character.text for character in load("semeion")) == ["0"] * 250 + ["7"] * 250
+    semeion = sorted(int(character.text) for character in load("semeion"))
+    assert semeion == sorted(write_semeion(folder / "uci"))
     omniglot = load("omniglot")
     assert len(omniglot) == 3 * 6  # both archives hold the same Greek
     for character in omniglot:
@@ -155,8 +143,8 @@ def test_a_prepared_copy_needs_no_files(folder, tmp_path):
 def test_every_example_is_held_out_once(folder, tmp_path):
     names = ["optdigits", "semeion", "omniglot"]
     pairs = [load_extra(names, tmp_path / "tfds", folder, fold=fold) for fold in range(FOLDS)]
-    assert {len(shown) + len(held_out) for shown, held_out in pairs} == {4 + 500 + 18}
-    assert sum(len(held_out) for _, held_out in pairs) == 4 + 500 + 18
+    assert {len(shown) + len(held_out) for shown, held_out in pairs} == {4 + 1000 + 18}
+    assert sum(len(held_out) for _, held_out in pairs) == 4 + 1000 + 18
 
 
 def test_groups_stay_whole():

@@ -10,13 +10,13 @@ from digitjax.config import TrainConfig
 from digitjax.data import arrays
 from digitjax.data.arrays import Dataset, Part
 from digitjax.drawing import canvas, characters, doodles, negatives
-from digitjax.drawing.digits import draw_ones_and_sevens, redraw_digits
+from digitjax.drawing.digits import draw_styles, redraw_digits
 from digitjax.drawing.mix import add_drawn, mark_drawn
 from digitjax.drawing.negatives import TURNS, _measure_looks, draw_negatives, turn_digit
 from digitjax.nn.inference import compute_logits
 from digitjax.runs import weights
 
-CONFIG = TrainConfig(negative_share=0.3, one_seven_share=0.1, redrawn_share=0.1)
+CONFIG = TrainConfig(negative_share=0.3, style_share=0.1, redrawn_share=0.1)
 
 
 def test_shares_are_kept(digits):
@@ -33,7 +33,7 @@ def test_shares_are_kept(digits):
 
 
 def test_nothing_is_drawn_unasked(digits):
-    added = add_drawn(digits.train, replace(CONFIG, negative_share=0, one_seven_share=0, redrawn_share=0))
+    added = add_drawn(digits.train, replace(CONFIG, negative_share=0, style_share=0, redrawn_share=0))
     np.testing.assert_array_equal(added.images, digits.train.images)
 
 
@@ -68,7 +68,7 @@ def test_the_seed_decides(digits):
 def test_drawings_have_mnists_form(digits):
     rng = np.random.default_rng(0)
     negatives = draw_negatives(rng, 500, digits.train)
-    images = np.concatenate([negatives, draw_ones_and_sevens(rng, 100).images])[..., 0]
+    images = np.concatenate([negatives, draw_styles(rng, 100).images])[..., 0]
     for image in images:
         rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
         assert 18 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 20

@@ -22,7 +22,7 @@ from digitjax.train.step import train_step
 
 STILL = AugmentConfig(rotation_degrees=0, scale=0, shear=0, shift_pixels=0)
 CONFIG = TrainConfig(dataset="digits", model="mlp", epochs=3, settle_epochs=1, batch_size=64)
-DIGITS_ALONE = replace(CONFIG, negative_share=0.0, one_seven_share=0.0, redrawn_share=0.0)
+DIGITS_ALONE = replace(CONFIG, negative_share=0.0, style_share=0.0, redrawn_share=0.0)
 
 
 def on_device(dataset, order):

@@ -1,17 +1,22 @@
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
 from typing import get_args
 from unittest import mock
 
+import numpy as np
 import pytest
-from conftest import TINY_RUN, assert_same_trees, read_events
+from conftest import TINY_RUN, assert_same_trees, read_events, write_semeion
 from PIL import Image
 
 from digitjax import evaluate
 from digitjax.config import PRESETS, DigitjaxError, ModelName
+from digitjax.data.extra import load_extra
+from digitjax.drawing.hands import draw_plain
+from digitjax.nn import looks
 from digitjax.predict import __main__ as predict_command
 from digitjax.runs import weights
 from digitjax.runs.files import RunFile
@@ -297,3 +302,41 @@ def test_presets_are_whole_recipes_that_options_change(tmp_path, monkeypatch):
     assert configs == [PRESETS["best"], replace(PRESETS["best"], epochs=3), PRESETS["default"], PRESETS["quick"]]
     with pytest.raises(SystemExit, match="2"):
         command.main(["--preset", "worst"])
+
+
+# ---------------------------------------------------------------- other hands
+
+
+def test_a_run_shows_other_hands_and_refuses_by_those_it_held_out(tmp_path, digits):
+    write_semeion(tmp_path)
+    extra = ["--extra-datasets", "semeion", "--extra-dir", str(tmp_path), "--data-dir", str(tmp_path / "tfds")]
+    arguments = [*TINY_RUN, "--epochs", "1", "--negative-share", "0.3", "--redrawn-share", "0.3", *extra]
+    for seed in ("0", "1"):
+        assert command.main([*arguments, "--seed", seed, "--out", str(tmp_path / seed)]) == 0
+        trained = weights.load_model(tmp_path / seed)
+        assert trained.config.extra_datasets == ("semeion",)
+        _, held_out = load_extra(["semeion"], tmp_path / "tfds", fold=int(seed))
+        images, labels = draw_plain(held_out)
+        assert len(labels) == 200
+        scores = looks.answer(trained, images).is_digit_scores
+        assert np.mean(scores < trained.calibration.threshold) == pytest.approx(0.01, abs=1 / 200)
+    # The prepared copy is enough to go on with a run.
+    assert command.main(["--resume", "--out", str(tmp_path / "1"), "--data-dir", str(tmp_path / "tfds")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--preset", "quick", "--dataset", "digits"], "--extra-datasets change nothing"),
+        (["--dataset", "digits"], r"semeion can't be downloaded.*--extra-dir"),
+        (["--dataset", "fashion_mnist"], "go with the ten digits alone"),
+    ],
+)
+def test_other_hands_that_cant_be_shown_are_refused(arguments, reason, tmp_path, capsys, monkeypatch, digits):
+    fashion = digits._replace(name="fashion_mnist", class_names=("Coat", "Bag"))
+    if "fashion_mnist" in arguments:
+        monkeypatch.setattr(command, "load_splits", lambda *_, **__: fashion)
+    places = ["--data-dir", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert command.main([*arguments, "--extra-datasets", "semeion", *places]) == 2
+    assert re.search(reason, capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
