@@ -3,10 +3,11 @@
 python benchmarks/pictures.py FOLDER            # every labels.csv in it and below
 python benchmarks/pictures.py digits/labels.csv lines/labels.csv
 
-Each table has the columns file (relative to the table's folder), label and kind. A label of one digit is compared with
-what `predict_digit` reads; one of several digits, or with rows joined by |, must be read exactly by `read`. An empty
-label stands for a picture without a digit, which must be refused. `refused` counts the pictures in which no digit was
-found; a digit that is refused isn't right.
+Each table has the columns file (relative to the table's folder) and label, and kind or note; without a kind it is the
+file's name up to a hyphen, and the note. A label of one digit is compared with what `predict_digit` reads; one of
+several digits, or with rows joined by |, must be read exactly by `read`. An empty label, or none, stands for a picture
+without a digit, which must be refused. `refused` counts the pictures in which no digit was found; a digit that is
+refused isn't right.
 """
 
 import csv
@@ -59,9 +60,10 @@ def main(paths: Sequence[str]) -> int:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            label = row["label"]
+            label = row["label"].removeprefix("none")
+            own_kind = row.get("kind") or f"{row['file'].split('-')[0]} {row.get('note') or ''}".strip()
             text, score = read_picture(recognizer, table.parent / row["file"], label)
-            for kind in (row["kind"], f"{table.parent.name}, all"):
+            for kind in (own_kind, f"{table.parent.name}, all"):
                 num_all[kind] += 1
                 num_right[kind] += text == label
                 num_refused[kind] += not text
