@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from digitjax.drawing.canvas import bend_strokes
 from digitjax.drawing.characters import draw_character
-from digitjax.drawing.digits import draw_seven
 from digitjax.drawing.doodles import draw_scribble
+from digitjax.drawing.styles import draw_seven
 from digitjax.pictures.shapes import ink_box
 
 EXAMPLES = Path(__file__).parent / "examples"

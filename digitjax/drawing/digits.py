@@ -1,11 +1,11 @@
-"""Digits drawn for training: in styles of much of the world, and as pictures show them."""
+"""Digits drawn for training: in styles of much of the world, by other hands, and as pictures show them."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from digitjax.data.arrays import Character, Dataset
 from digitjax.drawing.canvas import (
@@ -15,15 +15,14 @@ from digitjax.drawing.canvas import (
     Canvas,
     center_ink,
     draw_line,
-    draw_strokes,
     enlarge_ink,
     finish_drawing,
-    round_corners,
     stack_images,
 )
 from digitjax.drawing.characters import draw_character
 from digitjax.drawing.hands import draw_hand
-from digitjax.drawing.styles import vary_character
+from digitjax.drawing.paper import add_paper
+from digitjax.drawing.styles import STYLES, add_style
 from digitjax.pictures.shapes import Box, ink_box
 
 # How many redrawn digits hold something that isn't theirs or lack something, and how much ink of a neighbour's at most.
@@ -43,74 +42,6 @@ def draw_styles(rng: np.random.Generator, n: int) -> Dataset:
     labels = np.array([1, 7, 4, 1, 7, 8, 1, 7, 9], np.int32)[np.arange(n) % 9]
     images = [_finish_one(rng, STYLES[int(label)], shake=2) for label in labels]
     return Dataset(stack_images(images), labels)
-
-
-def draw_one(rng: np.random.Generator) -> Canvas:
-    """A 1 whose upstroke rises steeply, where the top of a 7 lies."""
-    rise, length = np.deg2rad(rng.uniform(32, 70)), rng.uniform(0.2, 0.55)
-    top, foot = np.zeros(2), np.array([rng.uniform(-0.1, 0.1), 1])
-    strokes = [np.stack([top + length * np.array([-np.cos(rise), np.sin(rise)]), top, foot])]
-    if rng.random() < 0.3:
-        half = np.array([rng.uniform(0.12, 0.35), rng.uniform(-0.05, 0.05)])
-        strokes.append(np.stack([foot - half, foot + half]))
-    return draw_strokes(rng, strokes)
-
-
-def draw_seven(rng: np.random.Generator) -> Canvas:
-    """A 7 with a top that lies, and often with a bar through its stem."""
-    corner, foot = np.zeros(2), np.array([-rng.uniform(0, 0.5), 1])
-    tilt, length = np.deg2rad(rng.uniform(-10, 10)), rng.uniform(0.4, 0.8)
-    left = length * np.array([-np.cos(tilt), np.sin(tilt)])
-    hook = [left + np.array([rng.uniform(-0.03, 0.03), rng.uniform(0.06, 0.2)])] if rng.random() < 0.3 else []
-    strokes = [np.stack([*hook, left, corner, foot])]
-    if rng.random() < 0.6:
-        middle, half = foot * rng.uniform(0.4, 0.6), np.array([rng.uniform(0.12, 0.3), rng.uniform(-0.06, 0.06)])
-        strokes.append(np.stack([middle - half, middle + half]))
-    return draw_strokes(rng, strokes)
-
-
-def draw_four(rng: np.random.Generator) -> Canvas:
-    """A 4 in one stroke: down, to the right, up to a tip and down again; with round corners it comes out like a φ."""
-    elbow, tip = np.array([rng.uniform(0, 0.2), rng.uniform(0.5, 0.75)]), np.array([rng.uniform(0.55, 0.85), 0])
-    start = np.array([elbow[0] + rng.uniform(-0.15, 0.1), rng.uniform(0, 0.35)])
-    turn = np.array([rng.uniform(0.8, 1.1), elbow[1] + rng.uniform(-0.15, 0.1)])
-    foot = np.array([tip[0] + rng.uniform(-0.2, 0.1), 1])
-    way = np.stack([start, elbow, turn, tip, foot]) + rng.normal(0, 0.02, (5, 2))
-    return draw_strokes(rng, [round_corners(way) if rng.random() < 0.6 else way])
-
-
-def draw_eight(rng: np.random.Generator) -> Canvas:
-    """An 8 of two rings, which touch, overlap or stand a little apart."""
-    widths, heights = rng.uniform(0.3, 0.6, 2), rng.uniform(0.4, 0.55, 2)
-    gap, shift = rng.uniform(-0.1, 0.08), rng.normal(0, 0.04)
-    upper = _ring(rng, np.array([0, heights[0] / 2]), widths[0], heights[0])
-    lower = _ring(rng, np.array([shift, heights[0] + gap + heights[1] / 2]), widths[1], heights[1])
-    return draw_strokes(rng, [upper, lower])
-
-
-def draw_nine(rng: np.random.Generator) -> Canvas:
-    """A 9 with a ring, often a small one, on a straight stem that begins at its side or under it."""
-    size = rng.uniform(0.2, 0.5)
-    ring = _ring(rng, np.array([0, size / 2]), size * rng.uniform(0.7, 1.1), size)
-    top = ring[np.argmin(abs(ring - [size * rng.uniform(0, 0.5), size * rng.uniform(0.3, 1)]).sum(axis=1))]
-    return draw_strokes(rng, [ring, np.stack([top, np.array([top[0] + rng.uniform(-0.15, 0.1), 1])])])
-
-
-def _ring(
-    rng: np.random.Generator, center: Float[np.ndarray, "2"], width: float, height: float
-) -> Float[np.ndarray, "32 2"]:
-    """A ring that begins anywhere and may not quite close, or closes twice."""
-    angles = rng.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi + rng.normal(0, 0.2), 32)
-    return center + np.stack([width / 2 * np.cos(angles), height / 2 * np.sin(angles)], axis=1)
-
-
-STYLES: dict[int, Callable[[np.random.Generator], Canvas]] = {
-    1: draw_one,
-    4: draw_four,
-    7: draw_seven,
-    8: draw_eight,
-    9: draw_nine,
-}
 
 
 # ---------------------------------------------------------------- digits as pictures show them
@@ -164,7 +95,8 @@ def cut_out(rng: np.random.Generator, digits: Dataset, k: int) -> Canvas:
         _add_neighbour(rng, canvas, box, digits.images[rng.integers(len(digits.labels)), ..., 0])
     if rng.random() < LINK_SHARE:
         _add_link(rng, canvas, box)
-    vary_character(rng, canvas, str(digits.labels[k]))
+    add_style(rng, canvas, str(digits.labels[k]))
+    add_paper(rng, canvas, str(digits.labels[k]))
     return canvas
 
 

@@ -9,7 +9,8 @@ from digitjax.config import DIGITS
 from digitjax.data.arrays import Character, Dataset
 from digitjax.drawing.canvas import EXTENT, Canvas, center_ink, draw_strokes, enlarge_ink, stack_images
 from digitjax.drawing.characters import LOOK_ALIKES, OMNIGLOT_LOOK_ALIKES
-from digitjax.drawing.styles import vary_character
+from digitjax.drawing.paper import add_paper
+from digitjax.drawing.styles import add_style
 from digitjax.pictures.preprocess import draw_digit
 
 
@@ -39,7 +40,8 @@ def draw_hand(rng: np.random.Generator, character: Character) -> Canvas:
         canvas = center_ink(enlarge_ink(rng, character.ink, EXTENT))
     else:
         canvas = draw_strokes(rng, character.ink)
-    vary_character(rng, canvas, character.text)
+    add_style(rng, canvas, character.text)
+    add_paper(rng, canvas, character.text)
     return canvas
 
 

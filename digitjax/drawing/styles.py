@@ -1,39 +1,99 @@
-"""What hands and paper add to a character: a slash in a zero, a foot under a 1, a rule, a speck, a patch of paper."""
+"""Styles of digits that MNIST's writers hardly ever used, and much of the world does.
 
-import cv2
+Some are drawn whole: 1s with an upstroke, 4s in one stroke, 7s with a bar, 8s of two rings, 9s on a stem. Others are a
+stroke more on a digit that somebody wrote: a slash or a dot in a 0, a foot under a 1, a bar through a 7.
+"""
+
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
-from digitjax.drawing.canvas import SIDE, Canvas, draw_line
+from digitjax.drawing.canvas import Canvas, draw_line, draw_strokes, round_corners
 from digitjax.pictures.shapes import Box, find_runs, ink_box, measure_stroke_width
 
-# How many digits get a stroke more, where their class has a style with one.
-STYLE_SHARE = 0.2
-
-# How many characters, digits or not, stand on a rule, beside a speck, on a patch of another paper.
-RULE_SHARE, SPECK_SHARE, PATCH_SHARE = 0.25, 0.06, 0.03
+# ---------------------------------------------------------------- drawn whole
 
 
-def vary_character(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
-    """Draws onto a character what other hands and worse paper would have added; most stay as they are."""
-    box = ink_box(canvas > 0)
-    if rng.random() < STYLE_SHARE:
-        match text:
-            case "0":
-                _slash_zero(rng, canvas, box)
-            case "1":
-                _add_foot(rng, canvas, box)
-            case "7":
-                _bar_seven(rng, canvas, box)
-    if rng.random() < RULE_SHARE:
-        _add_rule(rng, canvas, box, is_below=text == "1")  # elsewhere it would make a T or a t of a 1
-    if rng.random() < SPECK_SHARE:
-        _add_speck(rng, canvas, box)
-    if rng.random() < PATCH_SHARE:
-        _add_patch(rng, canvas, box)
+def draw_one(rng: np.random.Generator) -> Canvas:
+    """A 1 whose upstroke rises steeply, where the top of a 7 lies."""
+    rise, length = np.deg2rad(rng.uniform(32, 70)), rng.uniform(0.2, 0.55)
+    top, foot = np.zeros(2), np.array([rng.uniform(-0.1, 0.1), 1])
+    strokes = [np.stack([top + length * np.array([-np.cos(rise), np.sin(rise)]), top, foot])]
+    if rng.random() < 0.3:
+        half = np.array([rng.uniform(0.12, 0.35), rng.uniform(-0.05, 0.05)])
+        strokes.append(np.stack([foot - half, foot + half]))
+    return draw_strokes(rng, strokes)
+
+
+def draw_seven(rng: np.random.Generator) -> Canvas:
+    """A 7 with a top that lies, and often with a bar through its stem."""
+    corner, foot = np.zeros(2), np.array([-rng.uniform(0, 0.5), 1])
+    tilt, length = np.deg2rad(rng.uniform(-10, 10)), rng.uniform(0.4, 0.8)
+    left = length * np.array([-np.cos(tilt), np.sin(tilt)])
+    hook = [left + np.array([rng.uniform(-0.03, 0.03), rng.uniform(0.06, 0.2)])] if rng.random() < 0.3 else []
+    strokes = [np.stack([*hook, left, corner, foot])]
+    if rng.random() < 0.6:
+        middle, half = foot * rng.uniform(0.4, 0.6), np.array([rng.uniform(0.12, 0.3), rng.uniform(-0.06, 0.06)])
+        strokes.append(np.stack([middle - half, middle + half]))
+    return draw_strokes(rng, strokes)
+
+
+def draw_four(rng: np.random.Generator) -> Canvas:
+    """A 4 in one stroke: down, to the right, up to a tip and down again; with round corners it comes out like a φ."""
+    elbow, tip = np.array([rng.uniform(0, 0.2), rng.uniform(0.5, 0.75)]), np.array([rng.uniform(0.55, 0.85), 0])
+    start = np.array([elbow[0] + rng.uniform(-0.15, 0.1), rng.uniform(0, 0.35)])
+    turn = np.array([rng.uniform(0.8, 1.1), elbow[1] + rng.uniform(-0.15, 0.1)])
+    foot = np.array([tip[0] + rng.uniform(-0.2, 0.1), 1])
+    way = np.stack([start, elbow, turn, tip, foot]) + rng.normal(0, 0.02, (5, 2))
+    return draw_strokes(rng, [round_corners(way) if rng.random() < 0.6 else way])
+
+
+def draw_eight(rng: np.random.Generator) -> Canvas:
+    """An 8 of two rings, which touch, overlap or stand a little apart."""
+    widths, heights = rng.uniform(0.3, 0.6, 2), rng.uniform(0.4, 0.55, 2)
+    gap, shift = rng.uniform(-0.1, 0.08), rng.normal(0, 0.04)
+    upper = _ring(rng, np.array([0, heights[0] / 2]), widths[0], heights[0])
+    lower = _ring(rng, np.array([shift, heights[0] + gap + heights[1] / 2]), widths[1], heights[1])
+    return draw_strokes(rng, [upper, lower])
+
+
+def draw_nine(rng: np.random.Generator) -> Canvas:
+    """A 9 with a ring, often a small one, on a straight stem that begins at its side or under it."""
+    size = rng.uniform(0.2, 0.5)
+    ring = _ring(rng, np.array([0, size / 2]), size * rng.uniform(0.7, 1.1), size)
+    top = ring[np.argmin(abs(ring - [size * rng.uniform(0, 0.5), size * rng.uniform(0.3, 1)]).sum(axis=1))]
+    return draw_strokes(rng, [ring, np.stack([top, np.array([top[0] + rng.uniform(-0.15, 0.1), 1])])])
+
+
+def _ring(
+    rng: np.random.Generator, center: Float[np.ndarray, "2"], width: float, height: float
+) -> Float[np.ndarray, "32 2"]:
+    """A ring that begins anywhere and may not quite close, or closes twice."""
+    angles = rng.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi + rng.normal(0, 0.2), 32)
+    return center + np.stack([width / 2 * np.cos(angles), height / 2 * np.sin(angles)], axis=1)
+
+
+STYLES: dict[int, Callable[[np.random.Generator], Canvas]] = {
+    1: draw_one,
+    4: draw_four,
+    7: draw_seven,
+    8: draw_eight,
+    9: draw_nine,
+}
 
 
 # ---------------------------------------------------------------- a stroke more
+
+# How many digits get one, where their class has a style with one.
+STYLE_SHARE = 0.2
+
+
+def add_style(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
+    """Draws onto a digit what other hands would have added; most stay as they are, and so does what is no digit."""
+    add = {"0": _slash_zero, "1": _add_foot, "7": _bar_seven}.get(text)
+    if add and rng.random() < STYLE_SHARE:
+        add(rng, canvas, ink_box(canvas > 0))
 
 
 def _slash_zero(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
@@ -67,39 +127,3 @@ def _draw(
     """Draws a line with the pen that drew the character, more or less."""
     pen = max(2, round(measure_stroke_width(canvas > 127) * rng.uniform(0.7, 1.1)))
     draw_line(canvas, np.stack([center - half, center + half]), pen)
-
-
-# ---------------------------------------------------------------- what the paper adds
-
-
-def _add_rule(rng: np.random.Generator, canvas: Canvas, box: Box, *, is_below: bool) -> None:
-    """Draws a rule, mostly where the character stands on it, else above it or through it; now and then a double one."""
-    left, top, right, bottom = box
-    low, high = (bottom - 6, bottom + 10) if is_below or rng.random() < 0.75 else (top - 4, bottom)
-    y, light, width = int(rng.integers(low, high)), int(rng.integers(80, 256)), int(rng.choice([1, 2, 3, 4, 6, 8]))
-    (before, after), tilt = rng.integers(-12, 18, 2), rng.normal(0, 2)
-    for _ in range(rng.choice([1, 2], p=(0.8, 0.2))):
-        ends = (int(left - before), round(y - tilt)), (int(right + after), round(y + tilt))
-        cv2.line(canvas, *ends, light, width, cv2.LINE_AA)
-        y += width + int(rng.integers(2, 6))
-
-
-def _add_speck(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
-    """Draws what is left of something else: a dot at the foot, or a block beside the character or at its corner."""
-    left, top, right, bottom = box
-    is_right, away, size = rng.random() < 0.6, int(rng.integers(2, 10)), int(rng.integers(2, 6))
-    x = right + away if is_right else left - away
-    if rng.random() < 0.5:
-        cv2.circle(canvas, (x, bottom - int(rng.integers(-2, 10))), size, 255, -1, cv2.LINE_AA)
-    else:
-        y, (wide, high) = int(rng.integers(top, bottom)), rng.integers(2, 9, 2).tolist()
-        cv2.rectangle(canvas, (x - wide, y - high), (x + wide, y + high), int(rng.integers(150, 256)), -1)
-
-
-def _add_patch(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
-    """Lays a darker patch of paper under the character."""
-    left, top, right, bottom = box
-    margins = rng.integers(-4, 14, 4).tolist()
-    corners = (left - margins[0], top - margins[1]), (right + margins[2], bottom + margins[3])
-    patch = cv2.rectangle(np.zeros((SIDE, SIDE), np.uint8), *corners, int(rng.integers(60, 140)), -1)
-    np.maximum(canvas, patch, out=canvas)

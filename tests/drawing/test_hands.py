@@ -6,11 +6,11 @@ import pytest
 
 from digitjax.config import TrainConfig
 from digitjax.data.arrays import Character
-from digitjax.drawing import canvas, styles
-from digitjax.drawing.digits import STYLES
+from digitjax.drawing import canvas, paper, styles
 from digitjax.drawing.hands import divide_hands, draw_hand, draw_plain
 from digitjax.drawing.mix import add_drawn, mark_drawn
 from digitjax.drawing.negatives import draw_negatives
+from digitjax.drawing.styles import STYLES
 from digitjax.nn.inference import compute_logits
 from digitjax.runs import weights
 
@@ -26,7 +26,7 @@ SEVEN = write("7", [(0, 0), (50, 0), (20, 100)])
 CROSS = write("X", [(0, 0), (80, 100)], [(80, 0), (0, 100)])
 IMAGE = Character("Greek/character01", np.pad(np.full((20, 4), 255, np.uint8), ((4, 4), (12, 12))))
 
-SHARES = ("STYLE_SHARE", "RULE_SHARE", "SPECK_SHARE", "PATCH_SHARE")
+SHARES = {"STYLE_SHARE": styles, "RULE_SHARE": paper, "SPECK_SHARE": paper, "PATCH_SHARE": paper}
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def only(monkeypatch):
     """Has every character varied in one way, or in none."""
 
     def set_shares(*wanted):
-        for share in SHARES:
-            monkeypatch.setattr(styles, share, float(share in wanted))
+        for share, module in SHARES.items():
+            monkeypatch.setattr(module, share, float(share in wanted))
 
     set_shares()
     return set_shares
