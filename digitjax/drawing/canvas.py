@@ -51,7 +51,8 @@ def draw_strokes(rng: np.random.Generator, strokes: Sequence[Float[np.ndarray, "
     """Draws lines through points (x, y), enlarged to the canvas's extent."""
     been = np.concatenate(strokes)
     low, high = been.min(axis=0), been.max(axis=0)
-    canvas, pen = blank_canvas(), choose_pen(rng)
+    canvas, (width, height) = blank_canvas(), high - low
+    pen = round(choose_pen(rng) * np.clip(height / max(width, 1e-6), 0.5, 1))  # what is wide was written small
     for stroke in strokes:
         draw_line(canvas, (stroke - (low + high) / 2) * (EXTENT / (high - low).max()) + SIDE / 2, pen)
     return canvas

@@ -52,7 +52,7 @@ def draw_four(rng: np.random.Generator) -> Canvas:
 def draw_eight(rng: np.random.Generator) -> Canvas:
     """An 8 of two rings, which touch, overlap or stand a little apart."""
     widths, heights = rng.uniform(0.3, 0.6, 2), rng.uniform(0.4, 0.55, 2)
-    gap, shift = rng.uniform(-0.1, 0.08), rng.normal(0, 0.04)
+    gap, shift = rng.uniform(-0.1, 0.15), rng.normal(0, 0.04)
     upper = _ring(rng, np.array([0, heights[0] / 2]), widths[0], heights[0])
     lower = _ring(rng, np.array([shift, heights[0] + gap + heights[1] / 2]), widths[1], heights[1])
     return draw_strokes(rng, [upper, lower])
