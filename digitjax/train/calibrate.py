@@ -18,7 +18,7 @@ from digitjax.report.measures import mean_loss
 
 # Share of the digits that may be refused: what is no digit is more varied than what training can show, so the threshold
 # lies as high as this lets it.
-REFUSED_SHARE = 0.01
+REFUSED_SHARE = 0.005
 
 
 def calibrate(trained: TrainedModel, splits: Splits) -> Calibration:

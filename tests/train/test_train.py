@@ -23,7 +23,7 @@ from digitjax.runs.files import RunFile
 from digitjax.runs.folder import lock_folder
 from digitjax.runs.history import read_history
 from digitjax.train import __main__ as command
-from digitjax.train import loop
+from digitjax.train import calibrate, loop
 from digitjax.train.__main__ import TrainArguments
 from digitjax.train.step import train_step
 
@@ -319,7 +319,7 @@ def test_a_run_shows_other_hands_and_refuses_by_those_it_held_out(tmp_path, digi
         images, labels = draw_plain(held_out)
         assert len(labels) == 200
         scores = looks.answer(trained, images).is_digit_scores
-        assert np.mean(scores < trained.calibration.threshold) == pytest.approx(0.01, abs=1 / 200)
+        assert np.mean(scores < trained.calibration.threshold) == pytest.approx(calibrate.REFUSED_SHARE, abs=1 / 200)
     # The prepared copy is enough to go on with a run.
     assert command.main(["--resume", "--out", str(tmp_path / "1"), "--data-dir", str(tmp_path / "tfds")]) == 0
 
