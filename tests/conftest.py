@@ -27,8 +27,8 @@ from digitjax import evaluate
 from digitjax.config import DIGITS
 from digitjax.data.arrays import Splits
 from digitjax.data.idx import find_idx_files
-from digitjax.data.published import Mnist
-from digitjax.data.splits import IDX_DIR_VARIABLE, load_splits
+from digitjax.data.published import IDX_DIR_VARIABLE, Mnist
+from digitjax.data.splits import load_splits
 from digitjax.predict import Recognizer
 from digitjax.runs.files import RunFile
 from digitjax.train import __main__ as command

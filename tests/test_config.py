@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -25,14 +26,15 @@ def test_json_round_trip():
         ("dropout_rate", -0.1),
         ("negative_share", 0.6),
         ("style_share", -0.1),
-        ("redrawn_share", 0.3),
+        ("extra_datasets", ("unipen", "mnist")),
+        ("redrawn_share", 0.5),
         ("early_stopping_epochs", -1),
         ("plateau_epochs", -1),
         ("seed", -1),
     ],
 )
 def test_values_out_of_range_are_refused(field, value):
-    with pytest.raises(ConfigError, match=rf"{field} must be .*found {value!r}"):
+    with pytest.raises(ConfigError, match=rf"{field} must be .*found {re.escape(repr(value))}"):
         TrainConfig(**{field: value})
 
 

@@ -10,8 +10,9 @@ import tensorflow_datasets as tfds
 
 from digitjax import config
 from digitjax.data.arrays import DatasetError
-from digitjax.data.published import BUILDERS, EmnistBalanced, EmnistBuilder, EmnistLetters, Kmnist
-from digitjax.data.splits import IDX_DIR_VARIABLE, UnreachableError, load_splits
+from digitjax.data.prepare import UnreachableError
+from digitjax.data.published import BUILDERS, IDX_DIR_VARIABLE, EmnistBalanced, EmnistBuilder, EmnistLetters, Kmnist
+from digitjax.data.splits import load_splits
 from digitjax.train import __main__ as train_command
 
 # As published: classes, training and test images.

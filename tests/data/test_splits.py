@@ -11,11 +11,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from digitjax.data import __main__ as command
-from digitjax.data import builders, idx, splits
+from digitjax.data import builders, idx, prepare
 from digitjax.data.arrays import DatasetError
 from digitjax.data.idx import IdxFiles
-from digitjax.data.published import BUILDERS, Mnist
-from digitjax.data.splits import IDX_DIR_VARIABLE, UnreachableError, _is_reachable, load_splits
+from digitjax.data.prepare import UnreachableError, _is_reachable
+from digitjax.data.published import BUILDERS, IDX_DIR_VARIABLE, Mnist
+from digitjax.data.splits import load_splits
 
 RNG = np.random.default_rng(0)
 IMAGES, LABELS = RNG.integers(0, 256, (40, 28, 28), np.uint8), RNG.integers(0, 10, 40).astype(np.uint8)
@@ -274,7 +275,7 @@ def test_a_folder_that_cant_be_written_is_named(tmp_path, idx_dir):
 
 
 def test_a_silent_server_is_given_up(monkeypatch):
-    monkeypatch.setattr(splits, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(prepare, "PROBE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not _is_reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
