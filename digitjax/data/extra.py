@@ -31,7 +31,7 @@ class Optdigits(ExtraImageBuilder):
 
     name = "digitjax_optdigits"
     URL = ""
-    FILES = ("optdigits-orig.[!w]*",)
+    FILES = ("optdigits-orig.[ct]*",)  # .tra, .cv
     BY_HAND = f"get it from {_UCI}/80, unpack optdigits-orig.tra and .cv, and name their folder by --extra-dir"
     ABOUT = "Optical Recognition of Handwritten Digits, the bitmaps of 30 writers. E. Alpaydin, C. Kaynak, CC BY 4.0."
     HOMEPAGE = f"{_UCI}/80"

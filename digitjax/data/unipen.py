@@ -45,11 +45,15 @@ def read_characters(folder: Path) -> Iterator[Sample]:
       folder: The one that holds `data` and `include`, such as `train_r01_v07`.
 
     Raises:
-      DatasetError: There is no such folder, or a file of it isn't in UNIPEN's format.
+      DatasetError: It holds no such files, or one isn't in UNIPEN's format.
     """
-    for category in CATEGORIES:
-        for path in sorted((folder / "data" / category).rglob("*.dat")):
-            yield from _read_file(folder, path, category)
+    paths = [
+        (path, category) for category in CATEGORIES for path in sorted((folder / "data" / category).rglob("*.dat"))
+    ]
+    if not paths:
+        raise DatasetError(f"{folder}: holds no isolated characters, in data/1a, 1b, 1c or 1d")
+    for path, category in paths:
+        yield from _read_file(folder, path, category)
 
 
 def _read_file(folder: Path, path: Path, category: str) -> Iterator[Sample]:
@@ -91,7 +95,10 @@ def _read_pen_file(path: Path) -> _PenFile:
     for keyword, content in zip(words[1::2], words[2::2], strict=True):
         if keyword in ("PEN_DOWN", "PEN_UP"):
             lines = [line.split()[:2] for line in content.splitlines() if line.strip()]
-            points = np.array(lines, np.float32).reshape(-1, 2)
+            try:
+                points = np.array(lines, np.float32).reshape(-1, 2)
+            except ValueError:
+                raise DatasetError(f"{path}: below .{keyword} stands something else than points x y") from None
             points[:, 1] *= -1  # UNIPEN's y grows upwards
             components.append(_Component(keyword == "PEN_DOWN", points))
     writer = _WRITER.search(text)

@@ -80,6 +80,18 @@ def test_wrong_spans_are_named(span, tmp_path):
         list(read_characters(root))
 
 
+def test_damaged_pen_data_is_named(tmp_path):
+    root = write_unipen(tmp_path, [("0", "1")], pen_data=".PEN_DOWN\n10 20\n11\n")
+    with pytest.raises(DatasetError, match=r"pens\.dat: below \.PEN_DOWN stands something else"):
+        list(read_characters(root))
+
+
+def test_a_folder_without_characters_is_named(tmp_path):
+    (tmp_path / "train_r01_v07" / "data" / "7").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"train_r01_v07: holds no isolated characters"):
+        load_extra(["unipen"], tmp_path / "tfds", tmp_path)
+
+
 def write_optdigits(folder, name, labels, header=""):
     bitmap = np.zeros((32, 32), int)
     bitmap[4:-4, 14:18] = 1
