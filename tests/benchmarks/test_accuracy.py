@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from digitjax.config import PRESETS, TrainConfig
+from digitjax.data.arrays import Character
 from digitjax.nn import layers
+from digitjax.nn.answers import Answers
+from digitjax.nn.inference import Calibration, TrainedModel
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
@@ -43,3 +46,30 @@ def test_seeds_that_are_measured_arent_trained_again(digits, monkeypatch, tmp_pa
     monkeypatch.setitem(accuracy.PRESETS, "best", PRESETS["default"])
     assert run(2)["num_seeds"] == 1  # of another recipe than the file's, which is worth nothing now
     assert trained == [0, 1, 4, 2]
+
+
+def test_hands_that_a_run_held_out_are_counted(monkeypatch):
+    """Of four digits one is refused and one is misread; of three letters one is accepted."""
+    stroke = (np.array([[0, 0], [5, 9]], np.float32),)
+    held_out = [Character(text, stroke) for text in "0123XYW"]
+    monkeypatch.setattr(accuracy, "load_extra", lambda names, *, fold: ([], held_out if fold == 3 else []))
+
+    def answer(trained, images):
+        num_digits = 4
+        if len(images) == num_digits:
+            return Answers(np.eye(10, dtype=np.float32)[[0, 1, 2, 8]], None, np.float32([0.9, 0.2, 0.8, 0.7]))
+        return Answers(np.zeros((3, 10), np.float32), None, np.float32([0.1, 0.6, 0.3]))
+
+    monkeypatch.setattr(accuracy.looks, "answer", answer)
+    trained = TrainedModel(
+        TrainConfig(extra_datasets=("unipen",), seed=8),
+        network=None,
+        variables={},
+        apply=None,
+        calibration=Calibration(1.0, 0.5),
+    )
+    figures = accuracy.measure_hands(trained)
+    assert figures["unipen_right"] == 3 / 4
+    assert figures["unipen_right_and_accepted"] == 2 / 4
+    assert figures["unipen_others_refused"] == pytest.approx(2 / 3)
+    assert figures["hands_auroc"] == pytest.approx(11 / 12)  # of the pairs, one letter scores above one digit
