@@ -86,7 +86,7 @@ STYLES: dict[int, Callable[[np.random.Generator], Canvas]] = {
 # ---------------------------------------------------------------- a stroke more
 
 # How many digits get one, where their class has a style with one.
-STYLE_SHARE = 0.2
+STYLE_SHARE = 0.3
 
 
 def add_style(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
