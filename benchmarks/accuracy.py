@@ -99,21 +99,19 @@ def measure_hands(trained: TrainedModel) -> dict[str, float]:
     """Returns how a run reads the writers that it held out: digits right, right and accepted; others refused; AUROC."""
     figures, scores, truth = {}, [], []
     for name in trained.config.extra_datasets:
-        _, held_out = load_extra([name], fold=trained.config.seed % FOLDS)
-        for what, characters in divide_hands(held_out)._asdict().items():
-            if not characters:
-                continue
-            images, labels = draw_plain(characters)
-            answers = looks.answer(trained, images)
-            is_right = answers.logits.argmax(-1) == labels
-            is_accepted = answers.is_digit_scores >= trained.calibration.threshold
-            scores.append(answers.is_digit_scores)
-            truth.append(labels < len(DIGITS))
-            if what == "digits":
-                figures[f"{name}_right"] = float(is_right.mean())
-                figures[f"{name}_right_and_accepted"] = float((is_right & is_accepted).mean())
-            else:
-                figures[f"{name}_others_refused"] = float(1 - is_accepted.mean())
+        digits, others = divide_hands(load_extra([name], fold=trained.config.seed % FOLDS)[1])
+        images, labels = draw_plain([*digits, *others])
+        answers = looks.answer(trained, images)
+        is_digit = labels < len(DIGITS)
+        is_right = (answers.logits.argmax(-1) == labels)[is_digit]
+        is_accepted = answers.is_digit_scores >= trained.calibration.threshold
+        if digits:
+            figures[f"{name}_right"] = float(is_right.mean())
+            figures[f"{name}_right_and_accepted"] = float((is_right & is_accepted[is_digit]).mean())
+        if others:
+            figures[f"{name}_others_refused"] = float(1 - is_accepted[~is_digit].mean())
+        scores.append(answers.is_digit_scores)
+        truth.append(is_digit)
     if scores:
         figures["hands_auroc"] = float(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
     return figures

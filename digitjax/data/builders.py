@@ -33,6 +33,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     ABOUT: str
     HOMEPAGE: ClassVar[str | None] = None
 
+    # The features that are input and target, where TFDS is asked for pairs.
+    SUPERVISED_KEYS: ClassVar[tuple[str, str] | None] = None
+
     # Where the published files can be downloaded from, and what else one can do.
     URL: ClassVar[str]
     BY_HAND: ClassVar[str]
@@ -63,13 +66,15 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             description=self.ABOUT,
             homepage=self.HOMEPAGE,
             features=tfds.features.FeaturesDict(self._list_features()),
-            disable_shuffling=True,  # so that test digit 247 is everybody's test digit 247
+            supervised_keys=self.SUPERVISED_KEYS,
+            disable_shuffling=True,  # the published order, so that test digit 247 is everybody's test digit 247
         )
 
 
 class ImageBuilder(Builder):
     """Images of 28x28 with labels, in the splits `train`, `validation` and `test`."""
 
+    SUPERVISED_KEYS = ("image", "label")
     CLASS_NAMES: tuple[str, ...]
     class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
 
@@ -170,35 +175,35 @@ class ExtraBuilder(Builder):
     what is held out is held out by whole groups.
     """
 
+    URL = ""  # empty: no program can download it
+
     # What is read, files or folders by their published names, perhaps gzipped; `*` stands for anything.
     FILES: ClassVar[tuple[str, ...]]
 
     def __init__(self, *, folder: Path | None = None, **options: Any) -> None:
         """Takes the files from `folder` when the data is prepared, or downloads them where that can be."""
         self._folder = folder
-        self.downloads = bool(self.URL) and (folder is None or self._find_missing(folder) is not None)
+        self._found = {name: _find_files(folder, name) if folder else [] for name in self.FILES}
+        self.downloads = bool(self.URL) and not all(self._found.values())
         super().__init__(**options)
 
     @classmethod
     def download_urls(cls) -> dict[str, str]:  # noqa: D102 - as inherited
-        return {name: cls.URL + name for name in cls.FILES} if cls.URL else {}
+        return {name: cls.URL + name for name in cls.FILES}
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         if self.downloads:
             paths = [Path(path) for path in dl_manager.download(self.download_urls()).values()]
         elif self._folder is None:
             raise DatasetError(f"{self.name} can't be downloaded by a program: {self.BY_HAND}")
-        elif missing := self._find_missing(self._folder):
-            raise DatasetError(f"{self._folder}: holds no {missing}: {self.BY_HAND}")
+        elif missing := [name for name, files in self._found.items() if not files]:
+            raise DatasetError(f"{self._folder}: holds no {missing[0]}: {self.BY_HAND}")
         else:
-            paths = [path for name in self.FILES for path in _find_files(self._folder, name)]
+            paths = [path for files in self._found.values() for path in files]
         return {"train": self._generate_examples(paths)}
 
     def _generate_examples(self, paths: list[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
         yield from enumerate(self._read(paths))
-
-    def _find_missing(self, folder: Path) -> str | None:
-        return next((name for name in self.FILES if not _find_files(folder, name)), None)
 
     def _read(self, paths: list[Path]) -> Iterator[dict[str, Any]]:
         """Reads the published files."""

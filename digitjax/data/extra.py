@@ -1,6 +1,5 @@
 """Data sets of other hands, which training shows beside the one that it is tested on."""
 
-import gzip
 import io
 import re
 import zipfile
@@ -15,6 +14,7 @@ from PIL import Image
 from digitjax.config import ExtraName
 from digitjax.data.arrays import Character, DatasetError
 from digitjax.data.builders import ExtraBuilder, ExtraImageBuilder
+from digitjax.data.idx import read_content
 from digitjax.data.prepare import open_source
 from digitjax.data.unipen import Unipen
 from digitjax.pictures.preprocess import draw_digit
@@ -30,7 +30,6 @@ class Optdigits(ExtraImageBuilder):
     """
 
     name = "digitjax_optdigits"
-    URL = ""
     FILES = ("optdigits-orig.[ct]*",)  # .tra, .cv
     BY_HAND = f"get it from {_UCI}/80, unpack optdigits-orig.tra and .cv, and name their folder by --extra-dir"
     ABOUT = "Optical Recognition of Handwritten Digits, the bitmaps of 30 writers. E. Alpaydin, C. Kaynak, CC BY 4.0."
@@ -53,7 +52,6 @@ class Semeion(ExtraImageBuilder):
     """
 
     name = "digitjax_semeion"
-    URL = ""
     FILES = ("semeion.data*",)
     BY_HAND = f"get semeion.data from {_UCI}/178, and name its folder by --extra-dir"
     ABOUT = "Semeion Handwritten Digit. Semeion Research Center of Sciences of Communication, CC BY 4.0."
@@ -110,10 +108,10 @@ def _make_example(ink: Float32[np.ndarray, "h w"], text: str, group: str) -> dic
 
 
 def _read_text(path: Path) -> str:
-    content = path.read_bytes()
+    content = read_content(path)
     if content[:2] == b"\x1f\x9d":
         raise DatasetError(f"{path}: is compressed by compress(1): unpack it with gzip -d")
-    return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("latin-1")
+    return content.decode("latin-1")
 
 
 # ---------------------------------------------------------------- loading

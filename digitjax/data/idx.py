@@ -15,6 +15,19 @@ from digitjax.config import SIZE
 from digitjax.data.arrays import Dataset, DatasetError
 
 
+def read_content(path: Path) -> bytes:
+    """Reads a file, gzipped or not.
+
+    Raises:
+      DatasetError: It can't be read, or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path}: can't be read: {error}") from None
+
+
 def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
     """Reads an IDX file of unsigned bytes, gzipped or not.
 
@@ -28,12 +41,7 @@ def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
     Raises:
       DatasetError: The file can't be read, or its magic number or size is wrong; says what was expected and found.
     """
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: can't be read: {error}") from None
+    content = read_content(path)
     magic = 0x0800 + ndim
     if len(content) < 4 + 4 * ndim:
         raise DatasetError(f"{path}: expected an IDX header of {4 + 4 * ndim} bytes, found {len(content)} bytes in all")

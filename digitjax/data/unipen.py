@@ -127,7 +127,6 @@ class Unipen(ExtraBuilder):
     """The isolated digits, letters and symbols: `points` of one stroke after the other, and the strokes' `lengths`."""
 
     name = "digitjax_unipen"
-    URL = ""
     FILES = ("train_r01_v07",)
     BY_HAND = (
         "get the archive from https://doi.org/10.5281/zenodo.1195803, unpack it, and name its folder by --extra-dir"

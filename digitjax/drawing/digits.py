@@ -40,7 +40,7 @@ def draw_styles(rng: np.random.Generator, n: int) -> Dataset:
     without a bar; 8s of two rings; 9s with a small ring on a straight stem.
     """
     labels = np.array([1, 7, 4, 1, 7, 8, 1, 7, 9], np.int32)[np.arange(n) % 9]
-    images = [_finish_one(rng, STYLES[int(label)], shake=2) for label in labels]
+    images = [_finish_one(rng, STYLES[int(label)]) for label in labels]
     return Dataset(stack_images(images), labels)
 
 
@@ -64,7 +64,7 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
     for i in range(n):
         if i % 10 == 0:
             labels[i] = i // 10 % 10
-            images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i])), shake=2))
+            images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i]))))
         elif written and rng.random() < 0.75:
             digit = written[int(rng.integers(len(written)))]
             labels[i] = int(digit.text)
@@ -72,7 +72,7 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
         else:
             k = int(rng.integers(len(digits.labels)))
             labels[i] = digits.labels[k]
-            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=k), shake=2))
+            images.append(_finish_one(rng, partial(cut_out, digits=digits, k=k)))
     return Dataset(stack_images(images), labels)
 
 
@@ -128,7 +128,7 @@ def _add_link(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
 
 
 def _finish_one(
-    rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas], shake: float
+    rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas], shake: float = 2
 ) -> UInt8[np.ndarray, "28 28"]:
     """Draws a digit until something is left of it; digits are shaken less than what is none, or they would be none."""
     while (image := finish_drawing(rng, draw(rng), shake)) is None:
