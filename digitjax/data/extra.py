@@ -144,15 +144,16 @@ def load_extra(
             examples = source["train"].__getitems__(list(range(len(source["train"]))))
         folds = assign_folds([example["group"].decode() for example in examples])
         for example, is_held_out in zip(examples, folds == fold, strict=True):
-            (held_out if is_held_out else shown).append(_read_example(example))
+            (held_out if is_held_out else shown).append(_read_example(example, name))
     return shown, held_out
 
 
-def _read_example(example: dict[str, Any]) -> Character:
+def _read_example(example: dict[str, Any], name: str) -> Character:
+    text = example["text"].decode()
     if "image" in example:
-        return Character(example["text"].decode(), example["image"][..., 0])
+        return Character(text, example["image"][..., 0], name)
     strokes = np.split(example["points"], np.cumsum(example["lengths"])[:-1])
-    return Character(example["text"].decode(), tuple(strokes))
+    return Character(text, tuple(strokes), name)
 
 
 def assign_folds(groups: Sequence[str]) -> Int[np.ndarray, "n"]:

@@ -51,7 +51,7 @@ def test_seeds_that_are_measured_arent_trained_again(digits, monkeypatch, tmp_pa
 def test_hands_that_a_run_held_out_are_counted(monkeypatch):
     """Of four digits one is refused and one is misread; of three letters one is accepted."""
     stroke = (np.array([[0, 0], [5, 9]], np.float32),)
-    held_out = [Character(text, stroke) for text in "0123XYW"]
+    held_out = [Character(text, stroke, "unipen") for text in "0123XYW"]
     monkeypatch.setattr(accuracy, "load_extra", lambda names, *, fold: ([], held_out if fold == 3 else []))
 
     def answer(trained, images):

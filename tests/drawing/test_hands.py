@@ -16,7 +16,7 @@ from digitjax.runs import weights
 
 
 def write(text, *strokes):
-    return Character(text, tuple(np.array(stroke, np.float32) for stroke in strokes))
+    return Character(text, tuple(np.array(stroke, np.float32) for stroke in strokes), "unipen")
 
 
 t = np.linspace(0, 2 * np.pi, 40)
@@ -24,7 +24,7 @@ ZERO = write("0", np.stack([30 * np.cos(t), 45 * np.sin(t)], axis=1))
 ONE = write("1", [(0, 0), (0, 100)])
 SEVEN = write("7", [(0, 0), (50, 0), (20, 100)])
 CROSS = write("X", [(0, 0), (80, 100)], [(80, 0), (0, 100)])
-IMAGE = Character("Greek/character01", np.pad(np.full((20, 4), 255, np.uint8), ((4, 4), (12, 12))))
+IMAGE = Character("Greek/character01", np.pad(np.full((20, 4), 255, np.uint8), ((4, 4), (12, 12))), "omniglot")
 
 SHARES = {"STYLE_SHARE": styles, "RULE_SHARE": paper, "SPECK_SHARE": paper, "PATCH_SHARE": paper}
 
