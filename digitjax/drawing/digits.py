@@ -52,8 +52,9 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
     """Draws digits anew, as what is no digit is drawn: or these could be told by their edges, which aren't MNIST's.
 
     Every tenth is of a font, for some letters are. Of the others, three in four are by the other hands, where there are
-    any, of each data set as many as the root of its size says; the rest are the data's own, with what is left where a digit is found among others or on ruled paper: a
-    neighbour's stroke, a piece of a rule, a side that is cut too short.
+    any, of each data set as many as the root of its size says; the rest are the data's own, with what is left where a
+    digit is found among others or on ruled paper: a neighbour's stroke, a piece of a rule, a side that is cut too
+    short.
 
     Args:
       rng: Decides all of them.
