@@ -246,7 +246,7 @@ PRESETS: dict[PresetName, TrainConfig] = {
     "best": TrainConfig(
         model="vgg",
         epochs=15,
-        settle_epochs=5,
+        settle_epochs=7,
         optimizer="muon",
         negative_share=0.28,
         style_share=0.04,
