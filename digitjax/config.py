@@ -245,12 +245,12 @@ PRESETS: dict[PresetName, TrainConfig] = {
     "default": TrainConfig(),
     "best": TrainConfig(
         model="vgg",
-        epochs=15,
-        settle_epochs=7,
+        epochs=20,
+        settle_epochs=5,
         optimizer="muon",
-        negative_share=0.28,
-        style_share=0.04,
-        redrawn_share=0.28,
+        negative_share=0.25,
+        style_share=0.03,
+        redrawn_share=0.16,
         augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4, spoiled_share=0.05),
     ),
 }
