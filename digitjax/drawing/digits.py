@@ -1,12 +1,11 @@
 """Digits drawn for training: in styles of much of the world, by other hands, and as pictures show them."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
 from digitjax.data.arrays import Character, Dataset
 from digitjax.drawing.canvas import (
@@ -21,7 +20,7 @@ from digitjax.drawing.canvas import (
     stack_images,
 )
 from digitjax.drawing.characters import draw_character
-from digitjax.drawing.hands import draw_hand
+from digitjax.drawing.hands import draw_hand, pick_characters
 from digitjax.drawing.paper import add_paper
 from digitjax.drawing.styles import STYLES, add_style
 from digitjax.pictures.shapes import Box, ink_box
@@ -52,9 +51,8 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
     """Draws digits anew, as what is no digit is drawn: or these could be told by their edges, which aren't MNIST's.
 
     Every tenth is of a font, for some letters are. Of the others, three in four are by the other hands, where there are
-    any, of each data set as many as the root of its size says; the rest are the data's own, with what is left where a
-    digit is found among others or on ruled paper: a neighbour's stroke, a piece of a rule, a side that is cut too
-    short.
+    any; the rest are the data's own, with what is left where a digit is found among others or on ruled paper: a
+    neighbour's stroke, a piece of a rule, a side that is cut too short.
 
     Args:
       rng: Decides all of them.
@@ -63,13 +61,13 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
       written: Digits by other hands.
     """
     labels, images = np.zeros(n, np.int32), []
-    picks = _pick_written(rng, n, written) if written else None
+    picks = pick_characters(rng, written)
     for i in range(n):
         if i % 10 == 0:
             labels[i] = i // 10 % 10
             images.append(_finish_one(rng, partial(draw_character, characters=str(labels[i]))))
-        elif picks is not None and rng.random() < 0.75:
-            digit = written[picks[i]]
+        elif written and rng.random() < 0.75:
+            digit = next(picks)
             labels[i] = int(digit.text)
             images.append(_finish_one(rng, partial(draw_hand, character=digit), shake=WRITTEN_SHAKE))
         else:
@@ -77,13 +75,6 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
             labels[i] = digits.labels[k]
             images.append(_finish_one(rng, partial(cut_out, digits=digits, k=k)))
     return Dataset(stack_images(images), labels)
-
-
-def _pick_written(rng: np.random.Generator, n: int, written: Sequence[Character]) -> Int[np.ndarray, "n"]:
-    """Picks places in `written`: a small data set, whose hands are others, more often than its size alone would."""
-    sizes = Counter(digit.dataset for digit in written)
-    weights = np.array([sizes[digit.dataset] ** -0.5 for digit in written])
-    return rng.choice(len(written), n, p=weights / weights.sum())
 
 
 def cut_out(rng: np.random.Generator, digits: Dataset, k: int) -> Canvas:

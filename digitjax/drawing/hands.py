@@ -1,6 +1,7 @@
 """Characters by other hands, drawn with any pen."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,18 @@ def divide_hands(characters: Sequence[Character]) -> Hands:
 def _has_extent(character: Character) -> bool:
     """Whether a pen was moved, and not just put down."""
     return isinstance(character.ink, np.ndarray) or bool(np.ptp(np.concatenate(character.ink), axis=0).any())
+
+
+def pick_characters(rng: np.random.Generator, characters: Sequence[Character]) -> Iterator[Character]:
+    """Picks characters for ever, each class of each data set as often as the root of its size says.
+
+    So scripts and data sets of few examples, whose hands and shapes are others, come more often than their size says.
+    """
+    sizes = Counter((character.dataset, character.text) for character in characters)
+    weights = np.array([sizes[character.dataset, character.text] ** -0.5 for character in characters])
+    while characters:
+        for i in rng.choice(len(characters), 1_000, p=weights / weights.sum()):
+            yield characters[i]
 
 
 def draw_hand(rng: np.random.Generator, character: Character) -> Canvas:

@@ -19,7 +19,7 @@ from digitjax.drawing.canvas import (
 )
 from digitjax.drawing.characters import draw_character, draw_print
 from digitjax.drawing.doodles import draw_bars, draw_blots, draw_face, draw_scribble, draw_shape, draw_sign, draw_spiral
-from digitjax.drawing.hands import draw_hand
+from digitjax.drawing.hands import draw_hand, pick_characters
 
 # With how many digits a drawing is compared, and how alike the two may be: most of MNIST's digits have one among as
 # many others that is more alike to them.
@@ -47,6 +47,7 @@ def draw_negatives(
       others: Characters by hands, none of them a digit.
     """
     looks = _measure_looks(digits.images[:NUM_COMPARED, ..., 0])
+    picks = pick_characters(rng, others)
 
     def finish(canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
         return finish_drawing(rng, canvas, shake)
@@ -57,7 +58,7 @@ def draw_negatives(
     def draw_one_letter() -> UInt8[np.ndarray, "28 28"] | None:
         if not others or rng.random() > WRITTEN_SHARE:
             return finish(draw_character(rng))
-        return finish(draw_hand(rng, others[int(rng.integers(len(others)))]), WRITTEN_SHAKE)
+        return finish(draw_hand(rng, next(picks)), WRITTEN_SHAKE)
 
     can_turn, can_halve = np.isin(digits.labels, list(TURNS)).any(), (digits.labels == 0).any()
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [

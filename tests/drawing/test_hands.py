@@ -1,5 +1,8 @@
 """Characters by other hands, here rings and zigzags, become drawings, which styles and paper vary."""
 
+import itertools
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from digitjax.config import TrainConfig
 from digitjax.data.arrays import Character
 from digitjax.drawing import canvas, paper, styles
-from digitjax.drawing.hands import divide_hands, draw_hand, draw_plain
+from digitjax.drawing.hands import divide_hands, draw_hand, draw_plain, pick_characters
 from digitjax.drawing.mix import add_drawn, mark_drawn
 from digitjax.drawing.negatives import draw_negatives
 from digitjax.drawing.styles import STYLES
@@ -52,6 +55,14 @@ def test_digits_and_others_are_told_by_their_text():
     digits, others = divide_hands(characters)
     assert [character.text for character in digits] == ["0"]
     assert [character.text for character in others] == ["X", "Greek/character01"]
+
+
+def test_small_data_sets_are_picked_by_the_root_of_their_size():
+    other = ONE._replace(dataset="semeion")
+    picks = itertools.islice(pick_characters(np.random.default_rng(0), [*[SEVEN] * 100, *[ONE] * 4, other]), 3_000)
+    counts = Counter((pick.text, pick.dataset) for pick in picks)
+    assert counts["7", "unipen"] / counts["1", "unipen"] == pytest.approx(10 / 2, rel=0.15)
+    assert counts["7", "unipen"] / counts["1", "semeion"] == pytest.approx(10 / 1, rel=0.25)
 
 
 def test_strokes_are_drawn_upright_and_large(only):
