@@ -1,15 +1,16 @@
 """Convolution and pooling that are fast on the CPU and plain on an accelerator.
 
 XLA's CPU backend runs two things badly that training a CNN needs: the gradient of `reduce_window` (select-and-scatter,
-one thread, element by element) and convolutions inside a loop. So on the CPU a convolution whose gradients are asked
-for is made of matrix products, by Winograd's method or over its patches (im2col), and pooling has a gradient of its
-own; elsewhere both are the usual XLA operations. `on_cpu` is the only switch. Either way gives the same values and
-gradients up to float32 rounding; the tests compare them.
+one thread, element by element) and the gradients of convolutions inside a loop. So on the CPU a convolution whose
+gradients are asked for is made of matrix products, by Winograd's method or over its patches (im2col), or has gradients
+that XLA runs well, and so has pooling; elsewhere both are the usual XLA operations. `on_cpu` is the only switch. Either
+way gives the same values and gradients up to float32 rounding; the tests compare them.
 """
 
 import contextlib
 import contextvars
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +20,9 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from digitjax.nn import winograd
+
+# Over fewer features the products are too small to be worth the patches.
+MIN_FEATURES = 64
 
 _is_plain = contextvars.ContextVar("is_plain", default=False)
 
@@ -65,9 +69,43 @@ def conv_general_dilated(
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
+    channels, features = rhs.shape[2:]
+    if channels >= winograd.MIN_CHANNELS and features < MIN_FEATURES:
+        return _conv_by_xla(lhs, rhs, tuple(padding))
     if any(amount != 0 for pair in padding for amount in pair):
         lhs = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
     return _conv(lhs, rhs)
+
+
+_Padding = tuple[tuple[int, int], ...]  # (before, after) for y and for x
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv_by_xla(
+    images: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c features"], padding: _Padding
+) -> Float[Array, "n out_h out_w features"]:
+    """XLA's own, with gradients that it runs as fast inside a loop.
+
+    JAX's gradients are convolutions whose axes stand in another order, which XLA puts right outside of loops alone; in
+    one they would take a hundred times as long. So the axes are put right here.
+    """
+    return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _conv_by_xla_forward(images: Any, kernel: Any, padding: _Padding) -> tuple[Any, Any]:
+    return _conv_by_xla(images, kernel, padding), (images, kernel)
+
+
+def _conv_by_xla_backward(padding: _Padding, residuals: Any, grads: Any) -> tuple[Any, Any]:
+    images, kernel = residuals
+    rest = [(size - 1 - before, size - 1 - after) for size, (before, after) in zip(kernel.shape, padding, strict=False)]
+    image_grads = _conv_by_xla(grads, kernel[::-1, ::-1].swapaxes(2, 3), tuple(rest))
+    # Each channel is an image here, whose own channels are the images of the batch; the gradients are the kernel.
+    kernel_grads = _conv_by_xla(images.transpose(3, 1, 2, 0), grads.transpose(1, 2, 0, 3), padding)
+    return image_grads, kernel_grads.transpose(1, 2, 0, 3)
+
+
+_conv_by_xla.defvjp(_conv_by_xla_forward, _conv_by_xla_backward)
 
 
 @jax.custom_vjp

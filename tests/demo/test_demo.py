@@ -193,10 +193,10 @@ def test_many_pictures_are_not_in_memory_together(service, tmp_path):
     reader.show_many([str(tmp_path / "large.bmp")])
     _, one = tracemalloc.get_traced_memory()
     tracemalloc.reset_peak()
-    reader.show_many([str(tmp_path / "large.bmp")] * 10)
-    _, ten = tracemalloc.get_traced_memory()
+    reader.show_many([str(tmp_path / "large.bmp")] * 20)
+    _, twenty = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert ten < 3 * one  # while one is opened, the one before may still be there
+    assert twenty < 10 * one  # while one is opened, a few before it may still be there
 
 
 def test_more_pictures_than_are_read_at_a_time_are_refused_in_plain_words(service):

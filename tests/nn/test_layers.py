@@ -42,6 +42,12 @@ def assert_convolution_equals_xla(images, kernel, padding):
 
 
 @pytest.mark.parametrize("padding", ["VALID", "SAME", ((1, 0), (2, 1))])
+@pytest.mark.parametrize("kernel_shape", [(3, 3, 16, 7), (2, 5, 16, 9)])
+def test_convolution_to_few_features_equals_xla(padding, kernel_shape):
+    assert_convolution_equals_xla(draw_normal(3, 9, 8, 16), draw_normal(*kernel_shape, seed=1), padding)
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME", ((1, 0), (2, 1))])
 @pytest.mark.parametrize("kernel_shape", [(3, 3, 4, 6), (5, 5, 4, 3), (2, 2, 4, 8), (1, 3, 4, 2)])
 def test_convolution_equals_xla(padding, kernel_shape):
     images = draw_normal(3, 9, 8, 4)
@@ -62,7 +68,7 @@ def test_convolution_equals_xla(padding, kernel_shape):
 )
 def test_winograd_equals_xla(size, padding, is_suited):
     images = draw_normal(3, *size, 16)
-    kernel = draw_normal(3, 3, 16, 7, seed=1)
+    kernel = draw_normal(3, 3, 16, 64, seed=1)
     padded = jnp.pad(images, ((0, 0), *lax.padtype_to_pads(size, (3, 3), (1, 1), padding), (0, 0)))
     assert winograd.is_suited(padded.shape, kernel.shape) == is_suited
     assert_convolution_equals_xla(images, kernel, padding)
