@@ -152,7 +152,7 @@ class TrainConfig(_Checked):
     class_hashes: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
     """Of folder:PATH, a hash of each class's pictures: a run goes on, and is evaluated, with the same ones alone."""
     model: ModelName = "default"
-    """The network; the README shows their layers and sizes."""
+    """The network; docs/networks.md shows their layers and sizes."""
     loss: LossName = "softmax"
     """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
     epochs: Annotated[int, Limits(at_least=1)] = 7

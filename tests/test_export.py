@@ -86,13 +86,13 @@ def test_missing_packages_are_named(run, monkeypatch, capsys, tmp_path):
 
 
 def read_examples():
-    """The README's Python examples of exported models, by format."""
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    """The Python examples of exported models in docs/runtimes.md, by format."""
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/runtimes.md").read_text(), re.DOTALL)
     return {name: next(block for block in blocks if f"digitjax.{name}" in block) for name in FORMATS}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_readmes_example_needs_nothing_of_ours(python, canonical, exported, name, tmp_path):
+def test_the_example_needs_nothing_of_ours(python, canonical, exported, name, tmp_path):
     shutil.copy(exported[name], tmp_path)
     np.save(tmp_path / "images.npy", canonical)
     program = f"""

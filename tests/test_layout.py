@@ -1,4 +1,4 @@
-"""The README shows how the code is laid out: it must be so."""
+"""docs/design.md shows how the code is laid out: it must be so."""
 
 import re
 import tomllib
@@ -10,8 +10,8 @@ PACKAGE = REPOSITORY / "digitjax"
 
 
 def read_tree():
-    """Returns the files that the README's tree names in each room; those of "" stand at the top of the package."""
-    (tree,) = re.findall(r"```\n(digitjax/\n.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    """Returns the files that the tree names in each room; those of "" stand at the top of the package."""
+    (tree,) = re.findall(r"```\n(digitjax/\n.*?)```", (REPOSITORY / "docs/design.md").read_text(encoding="utf-8"), re.DOTALL)
     rooms, room = {"": set()}, ""
     for line in tree.splitlines()[1:]:
         if not line.startswith(" "):  # what stands beside the package
@@ -28,7 +28,7 @@ def list_modules(folder):
     return {path.name for path in folder.glob("*.py")} - {"__init__.py", "__main__.py"}
 
 
-def test_the_readmes_tree_is_true():
+def test_the_tree_is_true():
     rooms = read_tree()
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert rooms.keys() == {"", *folders}
@@ -36,11 +36,11 @@ def test_the_readmes_tree_is_true():
         assert names == list_modules(PACKAGE / room), room
 
 
-def test_the_readme_shows_the_contract_on_imports():
+def test_the_contract_is_shown_on_imports():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = project["tool"]["importlinter"]["contracts"]
     chain = " -> ".join(layer.replace(" | ", ", ") for layer in contract["layers"])
-    assert f"\n{chain}\n" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"\n{chain}\n" in (REPOSITORY / "docs/design.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda path: path.parent.name)
