@@ -171,7 +171,7 @@ def fit(recognizer: Recognizer, pictures: list[Composed]) -> None:
 
 
 def main() -> None:
-    """Prints the shares of pictures that are read rightly."""
+    """Prints the shares of pictures that are read correctly."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--idx-dir", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument("--pictures", type=int, default=500, help="pictures of each kind")

@@ -30,7 +30,7 @@ from digitjax.runs.weights import default_checkpoint, load_config
 
 MAX_FILE_SIZE = "10mb"
 
-# Two cores read two pictures at a time; who comes when so many wait is told to come again.
+# Two cores read two pictures at a time; when so many requests wait, the next is asked to try again later.
 CONCURRENCY, MAX_WAITING = 2, 64
 
 # For so many visitors Gradio keeps the page's settings, some 30 KB each, which the demo never needs again.
@@ -140,8 +140,8 @@ def describe_model(folder: Path) -> str:
     lines = [f"A `{config.model}` network trained for {config.epochs} epochs (seed {config.seed})."]
     if figures := read_json(folder / RunFile.REPORT):
         lines.append(
-            f"It reads **{100 * figures['accuracy']:.2f} %** of the {figures['num_examples']:,} test images of "
-            f"{DATASET_NAMES.get(figures['dataset'], figures['dataset'])} rightly."
+            f"It gets **{100 * figures['accuracy']:.2f} %** of the {figures['num_examples']:,} test images of "
+            f"{DATASET_NAMES.get(figures['dataset'], figures['dataset'])} right."
         )
     return " ".join(lines) + LIMITS
 

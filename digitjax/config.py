@@ -159,8 +159,8 @@ class TrainConfig(_Checked):
     """Passes over the training images."""
     settle_epochs: _Count = 0
     """The last epochs (all, where there are no more), in which images are varied a quarter as much and three quarters
-    of the drawn ones give their places to images that are shown again: how the data's own writers meant a doubtful
-    image is what the network shall learn last."""
+    of the drawn ones give their places to images that are shown again: so the network learns last how the data's own
+    writers meant a doubtful image."""
     batch_size: Annotated[int, Limits(at_least=1)] = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
@@ -180,7 +180,7 @@ class TrainConfig(_Checked):
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
     negative_share: Annotated[float, Limits(at_least=0, at_most=0.5)] = 0.08
-    """Share of the training images that are drawn to hold no digit; 0: the model takes everything for a digit. This
+    """Share of the training images that are drawn to hold no digit; 0: the model sees a digit in everything. This
     and the next two are 0 where the classes aren't the ten digits."""
     style_share: _DrawnShare = 0.02
     """Share of the training images that are digits drawn in styles of much of the world, which MNIST's writers hardly

@@ -11,7 +11,8 @@ PACKAGE = REPOSITORY / "digitjax"
 
 def read_tree():
     """Returns the files that the tree names in each room; those of "" stand at the top of the package."""
-    (tree,) = re.findall(r"```\n(digitjax/\n.*?)```", (REPOSITORY / "docs/design.md").read_text(encoding="utf-8"), re.DOTALL)
+    text = (REPOSITORY / "docs/design.md").read_text(encoding="utf-8")
+    (tree,) = re.findall(r"```\n(digitjax/\n.*?)```", text, re.DOTALL)
     rooms, room = {"": set()}, ""
     for line in tree.splitlines()[1:]:
         if not line.startswith(" "):  # what stands beside the package

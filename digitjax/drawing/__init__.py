@@ -1,4 +1,4 @@
-"""Images drawn by program for training: what is no digit, digits redrawn, and digits in styles that MNIST lacks.
+"""Images drawn by program for training: non-digits, digits redrawn, and digits in styles that MNIST lacks.
 
 A classifier that has only ever seen digits is sure of one in anything (Hein et al. 2019,
 https://arxiv.org/abs/1812.05720). So training shows it letters and signs, shapes, scribbles, print, and digits that are
@@ -6,7 +6,7 @@ turned, joined or cut. And MNIST's writers, Americans, draw a 1 as a plain strok
 for a 7. None of them slashed a zero.
 
 `mix.py` adds all of it to a data set, as much as the config says: `digits.py` draws digits, in the styles of
-`styles.py`; `negatives.py` what is none, of fonts' letters (`characters.py`) and all kinds of shapes (`doodles.py`);
+`styles.py`; `negatives.py` non-digits, of fonts' letters (`characters.py`) and all kinds of shapes (`doodles.py`);
 `hands.py` the digits and letters of other people, from their strokes; `paper.py` adds rules and specks to any of them.
 `canvas.py` has the pens and cameras.
 

@@ -48,7 +48,7 @@ def draw_styles(rng: np.random.Generator, n: int) -> Dataset:
 
 
 def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Sequence[Character] = ()) -> Dataset:
-    """Draws digits anew, as what is no digit is drawn: or these could be told by their edges, which aren't MNIST's.
+    """Draws digits anew, as non-digits are drawn, which could else be told by their edges: those aren't MNIST's.
 
     Every tenth is of a font, for some letters are. Of the others, three in four are by the other hands, where there are
     any; the rest are the data's own, with what is left where a digit is found among others or on ruled paper: a

@@ -1,4 +1,4 @@
-"""Adds drawn images to a data set's own: digits in other styles, redrawn digits, what is no digit, by a config."""
+"""Adds drawn images to a data set's own: digits in other styles, redrawn digits, non-digits, by a config."""
 
 from collections.abc import Sequence
 

@@ -90,7 +90,7 @@ STYLE_SHARE = 0.3
 
 
 def add_style(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
-    """Draws onto a digit what other hands would have added; most stay as they are, and so does what is no digit."""
+    """Draws onto a digit what other hands would have added; most digits, and all non-digits, stay as they are."""
     add = {"0": _slash_zero, "1": _add_foot, "7": _bar_seven}.get(text)
     if add and rng.random() < STYLE_SHARE:
         add(rng, canvas, ink_box(canvas > 0))

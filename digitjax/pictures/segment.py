@@ -46,7 +46,7 @@ MAX_LENGTH = 3.0
 # `benchmarks/composed.py --fit` finds no better value; the second makes no difference there; the third is a judgement.
 LOG_CUT, LOG_BRIDGED, LOG_ODD = -1.0, -3.0, -6.0
 
-# Log-probability that a low piece is no digit; twice that for a narrow one.
+# Log-probability that a low piece is a non-digit; twice that for a narrow one.
 LOG_SKIP = -1.0
 
 # A digit is broken in no more pieces than this.

@@ -26,7 +26,7 @@ class Recognizer:
 
     trained: TrainedModel
     threshold: float = 0.0
-    """What has an `is_digit_score` below it is no digit; `load` takes what was chosen on validation images."""
+    """With an `is_digit_score` below it there is no digit; `load` takes what was chosen on validation images."""
     tta: bool = True
     """Test-time augmentation: whether it looks again at what it is unsure of, see `digitjax.nn.looks`."""
 
@@ -64,7 +64,7 @@ class Recognizer:
     def read(self, image: ImageSource) -> Reading:
         """Reads all digits of a picture: rows from top to bottom, each from left to right.
 
-        Dots, commas, dashes, letters and what else is no digit are skipped; touching digits are taken apart where that
+        Dots, commas, dashes, letters and other non-digits are skipped; touching digits are taken apart where that
         lets the network read them best.
 
         Raises:

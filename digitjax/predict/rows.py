@@ -13,9 +13,10 @@ from digitjax.predict.results import Prediction
 # `_score_candidate`.
 MIN_PIECE_SCORE = 0.02
 
-# No piece speaks louder than that for its row, and one that was cut less loud, as letters fall into strokes that pass
-# for 1s. A piece speaks for digits down to so far below the threshold: how sure a network is at all, training decides.
-# So nine in ten of 600 composed rows of letters are skipped, and none of 600 rows of digits; with 1.0, one is.
+# The most that one piece can say for its row, and the share of it for a piece that was cut, since letters fall into
+# strokes that pass for 1s. A piece speaks for digits down to LEEWAY below the threshold, since how sure a network is at
+# all depends on its training. So nine in ten of 600 composed rows of letters are skipped, and none of 600 rows of
+# digits; with 1.0, one is.
 MAX_LOG_ODDS, CUT_WEIGHT, LEEWAY = 3.0, 0.3, 1.5
 
 # The natural logarithm of width / height in MNIST's training images: mean and standard deviation for each digit.
@@ -23,7 +24,7 @@ LOG_ASPECTS = {
     "0": (-0.11, 0.20), "1": (-0.94, 0.45), "2": (-0.07, 0.22), "3": (-0.24, 0.21), "4": (-0.24, 0.21),
     "5": (-0.07, 0.26), "6": (-0.33, 0.22), "7": (-0.27, 0.21), "8": (-0.28, 0.22), "9": (-0.40, 0.20),
 }  # fmt: skip
-ANY_LOG_ASPECT = (-0.2, 0.4)  # of what is no digit, roughly
+ANY_LOG_ASPECT = (-0.2, 0.4)  # of non-digits, roughly
 
 # Other people write narrower than MNIST's did; what is wider is likely more than one digit. Chosen by
 # `benchmarks/composed.py --fit`.

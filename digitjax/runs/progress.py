@@ -51,7 +51,7 @@ class Progress:
         Args:
           step: Steps done.
           loss: Sum of the mean losses of this epoch's batches so far.
-          num_correct: Images of this epoch that were read rightly so far.
+          num_correct: Images of this epoch that were read correctly so far.
           num_examples: Images of this epoch so far.
         """
         if self._bar.disable or step % self.STEPS_BETWEEN:

@@ -41,8 +41,8 @@ class TrainArguments(cli.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
     preset: PresetName = "default"
-    """The recipe that the other options change, on two cores: quick, 20 seconds for 99.1 %, takes everything for a
-    digit; default, a minute; best, about an hour."""
+    """The recipe that the other options change, on two cores: quick, 20 seconds for 99.1 %, sees a digit in
+    everything; default, a minute; best, about an hour."""
     config: Annotated[TrainConfig | None, tyro.conf.arg(name="", constructor=TrainConfig)] = None
     """What decides the weights (None: the preset does)."""
     asked: Annotated[frozenset[str] | None, tyro.conf.Suppress] = None

@@ -16,8 +16,8 @@ from digitjax.nn.answers import is_digit_scores, probs_from_logits
 from digitjax.nn.inference import Calibration, TrainedModel
 from digitjax.report.measures import mean_loss
 
-# Share of the digits that may be refused: what is no digit is more varied than what training can show, so the threshold
-# lies as high as this lets it.
+# Share of the digits that may be refused: non-digits are more varied than training can show, so the threshold is as
+# high as this allows.
 REFUSED_SHARE = 0.005
 
 

@@ -58,7 +58,7 @@ def fit(
       tensorboard: Whether to write `tensorboard/`, too.
 
     Raises:
-      TrainingError: The loss is no finite number any more; the states before it are kept.
+      TrainingError: The loss is NaN or infinite; the states before it are kept.
       CheckpointError: A state can't be written, or none of those in `out` can be restored.
     """
     train = place_images(splits.train, config, splits.extra)
@@ -140,8 +140,9 @@ def _losses(history: Sequence[Record]) -> list[float]:
 def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoints: RunCheckpoints) -> None:
     if not math.isfinite(loss):
         kept = checkpoints.latest_step()
+        where = f"at step {metrics.lost_step}" if metrics.lost_step else "on the validation images"
         raise TrainingError(
-            f"the loss is no finite number any more, since step {int(metrics.lost_step) or 'the last'}; "
+            f"the loss became NaN or infinite {where}; "
             + ("no state was saved before it" if kept is None else f"the state of step {kept} is kept")
             + ". Begin anew with a lower --learning-rate"
         )

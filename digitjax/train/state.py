@@ -19,7 +19,7 @@ class Metrics(NamedTuple):
     loss: Float[Array, ""]  # the sum of the batches' mean losses
     num_correct: Int32[Array, ""]
     num_examples: Int32[Array, ""]
-    lost_step: Int32[Array, ""]  # the first whose loss was no finite number; 0: none
+    lost_step: Int32[Array, ""]  # the first whose loss was NaN or infinite; 0: none
 
 
 class TrainState(NamedTuple):

@@ -256,7 +256,7 @@ def test_many_files_make_a_table_and_its_csv(page, tmp_path, demo_folder):
 
 def test_the_models_own_report_is_shown(page):
     open_tab(page, "About")
-    page.get_by_text("test images of MNIST rightly").wait_for()
+    page.get_by_text("test images of MNIST right").wait_for()
     for alt in ("Confusion matrix", "Training history"):
         image = page.get_by_alt_text(alt)
         image.wait_for()

@@ -147,7 +147,7 @@ def test_resuming_nothing_is_refused(tmp_path, capsys):
 def test_a_learning_rate_that_explodes_is_one_clear_error(tmp_path, capsys):
     assert command.main([*TINY_RUN, "--learning-rate", "1e30", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "no finite number any more, since step" in error
+    assert "the loss became NaN or infinite at step" in error
     assert "no state was saved before it" in error
 
 
