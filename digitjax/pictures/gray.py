@@ -12,6 +12,7 @@ from jaxtyping import Float32, Shaped
 from numpy.typing import NDArray
 
 from digitjax.config import DigitjaxError
+from digitjax.pictures.shapes import ink_box
 
 # Pictures are reduced band by band; bands of this many pixels stay in the processor's cache.
 BAND_PIXELS = 1 << 18
@@ -19,11 +20,21 @@ BAND_PIXELS = 1 << 18
 # What OpenCV computes with; other types become float32.
 CV_TYPES = (np.uint8, np.uint16, np.float32)
 
-# What these types hold needs no check.
-LARGEST = {np.dtype(bool): 1.0, np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+# What white may be among whole numbers: of masks, and of 8, 10, 12, 14 and 16 bits.
+FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)
+
+# How far, as a share of the scale, resizing may push floats beyond black and white.
+OVERSHOOT = 0.25
+
+# Standardised pixels (mean 0, standard deviation 1) are no further from 0.
+MAX_STANDARDISED = 10.0
 
 # More than any sensor's numbers, and far from where float32 ends.
 MAX_FLOAT = 1e30
+
+# A picture with transparent parts is a page, and not ink on nothing, if what is opaque fills so much of its box and has
+# so much contrast, in levels of 255.
+PAGE_SHARE, PAGE_CONTRAST = 0.7, 25.0
 
 # Grey is how people see ink, and has the least noise. Where it keeps less than this share of the contrast of the best
 # of red, green and blue (yellow on white, blue on black), that channel is taken.
@@ -47,17 +58,50 @@ def read_gray(
     width, height = size
     across, down = reduction(size, max_size)
     rows = max(1, BAND_PIXELS // (width * down)) * down
-    bands, highest = [], 0.0
+    bands, lowest, highest = [], np.float64(np.inf), np.float64(-np.inf)
     for top in range(0, height, rows):
         band = read_band(top, min(height, top + rows))
-        highest = max(highest, _check_values(band))
+        lowest, highest = np.minimum(lowest, band.min()), np.maximum(highest, band.max())  # both keep a NaN
         dtype = band.dtype
         if dtype not in CV_TYPES:
-            band = band.astype(np.float32)
+            with np.errstate(over="ignore"):
+                band = band.astype(np.float32)
         if len(band) >= down:
             bands.append(shrink(band, across, down))
+    black, white = find_levels(dtype, float(lowest), float(highest))
     array = bands[0] if len(bands) == 1 else np.concatenate(bands)
-    return _to_gray(array, _white(dtype, highest))
+    if (black, white) != (0, 255) or lowest < 0 or highest > 255:
+        array = ((array.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black))).clip(0, 255)
+    return _to_gray(array)
+
+
+def find_levels(dtype: np.dtype[Any], lowest: float, highest: float) -> tuple[float, float]:
+    """Returns which values stand for black and white, from a type and the range of what is there.
+
+    Of whole numbers black is 0, and white the smallest of `FULL_SCALES` that holds all. Floats are in 0..1, 0..255 or
+    0..65535, pushed a little beyond by resizing or not; in -1..1; or standardised, where the lowest is black and the
+    highest white.
+
+    Raises:
+      ImageError: They are none of these; the message says what is.
+    """
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise ImageError("pixels must be finite numbers, found NaN or infinity")
+    if dtype.kind in "bui":
+        if lowest < 0:
+            raise ImageError(f"whole numbers must not be negative, found {lowest:g}")
+        return 0, next((scale for scale in FULL_SCALES if highest <= scale), highest)
+    if lowest >= -1 - OVERSHOOT and highest <= 1 + OVERSHOOT:
+        return (-1 if lowest < -OVERSHOOT else 0), 1
+    if lowest < 0 and max(-lowest, highest) <= MAX_STANDARDISED:
+        return lowest, highest
+    white = next((scale for scale in (255, 65535) if highest <= (1 + OVERSHOOT) * scale), highest)
+    if lowest < -OVERSHOOT * white or highest > MAX_FLOAT:
+        raise ImageError(
+            f"floats must be in 0..1, -1..1, 0..255 or 0..65535, found {lowest:g} to {highest:g}; "
+            "(x - x.min()) / (x.max() - x.min()) brings them to 0..1"
+        )
+    return 0, white
 
 
 def reduction(size: tuple[int, int], max_size: int) -> tuple[int, int]:
@@ -76,50 +120,32 @@ def shrink(image: Shaped[np.ndarray, "h w *channels"], across: int, down: int) -
     return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _check_values(array: NDArray[Any]) -> float:
-    """Returns the largest value, of narrow types the largest that they hold.
-
-    Raises:
-      ImageError: Some are negative, or no numbers that float32 holds.
-    """
-    if (largest := LARGEST.get(array.dtype)) is not None:
-        return largest
-    lowest, highest = float(array.min()), float(array.max())
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise ImageError("pixels must be finite numbers, found NaN or infinity")
-    if lowest < 0:
-        raise ImageError(f"pixels must not be negative, found {lowest:g}")
-    if highest > MAX_FLOAT:
-        raise ImageError(f"pixels must be in 0..1, 0..255 or 0..65535, found {highest:g}")
-    return highest
-
-
-def _to_gray(array: Shaped[np.ndarray, "h w *channels"], white: float) -> Float32[np.ndarray, "h w"]:
-    """Returns the brightness, 0 to 255, of what may have colour and transparency.
+def _to_gray(array: Shaped[np.ndarray, "h w *channels"]) -> Float32[np.ndarray, "h w"]:
+    """Returns the brightness of what may have colour and transparency.
 
     Args:
-      array: [h, w], [h, w, 1], [h, w, 3] or [h, w, 4].
-      white: The value that stands for white.
+      array: [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], 0 to 255.
     """
     if array.ndim == 3:
-        array = array[..., 0] if array.shape[2] == 1 else _mix_channels(_resolve_alpha(array, white))
-    gray = array.astype(np.float32)
-    if white != 255:
-        gray *= np.float32(255 / white)
-    return gray
+        array = array[..., 0] if array.shape[2] == 1 else _mix_channels(_resolve_alpha(array))
+    return array.astype(np.float32)
 
 
-def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"], white: float) -> Shaped[np.ndarray, "h w 3"]:
-    """Puts what is transparent on white, or on black where what is opaque is light."""
+def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"]) -> Shaped[np.ndarray, "h w 3"]:
+    """Puts ink on white, or on black if it is light; a page with transparent margins, on more of its own paper."""
     if array.shape[2] == 3:
         return array
-    color, alpha = array[..., :3].astype(np.float32), array[..., 3:].astype(np.float32) / np.float32(white)
-    weight = float(alpha.sum())
-    is_light = (
-        weight > 0 and float((cv2.cvtColor(color, cv2.COLOR_RGB2GRAY) * alpha[..., 0]).sum()) / weight > white / 2
-    )
-    ground = 0.0 if is_light and alpha.min() < 0.5 else white
-    return color * alpha + np.float32(ground) * (1 - alpha)
+    color, alpha = array[..., :3].astype(np.float32), array[..., 3].astype(np.float32) / 255
+    is_opaque = alpha > 0.5
+    ground = np.float32(255)
+    if is_opaque.any() and not is_opaque.all():
+        opaque = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)[is_opaque]
+        left, top, right, bottom = ink_box(is_opaque)
+        if len(opaque) > PAGE_SHARE * (right - left) * (bottom - top) and np.std(opaque) > PAGE_CONTRAST / 2:
+            ground = np.median(opaque)
+        elif np.mean(opaque) > 127:
+            ground = np.float32(0)
+    return color * alpha[..., None] + ground * (1 - alpha[..., None])
 
 
 def _mix_channels(color: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w"]:
@@ -131,12 +157,3 @@ def _mix_channels(color: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w
     if gray_contrast.max() < GRAY_SHARE * contrasts.max():
         return color[..., int(contrasts.argmax())]
     return gray
-
-
-def _white(dtype: np.dtype[Any], maximum: float) -> float:
-    """The value that stands for white; arrays say so by their type and, for wide types, by their largest value."""
-    if dtype.kind == "b" or (dtype.kind == "f" and maximum <= 1):
-        return 1.0
-    if dtype == np.uint16 or maximum > 255:
-        return max(65535.0, maximum)
-    return 255.0

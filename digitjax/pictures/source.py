@@ -1,12 +1,15 @@
 """Any picture -> brightness, upright: opens common files, PIL images and arrays."""
 
+import base64
 import contextlib
 import io
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,6 +20,9 @@ from digitjax.pictures.gray import ImageError, read_gray, reduction
 from digitjax.pictures.shapes import Box
 
 MAX_PIXELS, MAX_SIDE = 100_000_000, 100_000
+
+# Flat arrays are pictures of at least so many pixels a side, as scikit-learn's digits are.
+MIN_FLAT_SIDE = 8
 
 # Pillow reads more, but PostScript by running it, and 100 megapixels of DDS in two minutes, by a decoder in Python.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
@@ -37,12 +43,41 @@ class BinaryFile(Protocol):
         """Returns the next bytes, or all that are left."""
 
 
-ImageSource = str | PathLike[str] | bytes | BinaryFile | Image.Image | NDArray[Any]
-"""A picture: path, encoded bytes, binary file object, PIL image, or array.
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What NumPy takes for an array, as those of JAX and PyTorch."""
 
-Arrays are [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] (RGB, RGBA); integers in 0..255 (uint16: 0..65535), floats in 0..1
-or 0..255, or booleans.
+    def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
+        """Returns the same numbers as a NumPy array."""
+
+
+@runtime_checkable
+class DLPackArray(Protocol):
+    """An array of any library that exchanges them by DLPack."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns a capsule that NumPy reads."""
+
+
+ImageSource = (
+    str | PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image
+    | NDArray[Any] | ArrayLike | DLPackArray | Sequence[Any] | Mapping[str, Any]
+)  # fmt: skip
+"""A picture: path, `data:` URL, encoded bytes, binary file object, PIL image, array, nested lists of numbers, or what
+Gradio's sketchpad gives, a dict whose "composite" is one of these.
+
+Arrays are [h, w], [h, w, c] or [c, h, w] of 1 to 4 channels (grey, grey and alpha, RGB, RGBA), or flat, of a square
+picture, such as [784]. `find_levels` says which values stand for black and white.
 """
+
+# What an error quotes of a value is no longer.
+MAX_QUOTED = 80
+
+
+def quote(value: object) -> str:
+    """Returns a value in words short enough for an error: of what is longer, the beginning and the end."""
+    text = str(value)
+    return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED // 2 - 1]}…{text[-MAX_QUOTED // 2 :]}"
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -79,24 +114,64 @@ def load_picture(image: ImageSource, max_size: int) -> Picture:
     Raises:
       ImageError: The picture can't be read; the message says why.
     """
-    if isinstance(image, np.ndarray):
-        return _from_array(image, max_size)
+    if isinstance(image, Mapping):
+        image = _find_composite(image)
+    if isinstance(image, str) and image.startswith("data:"):
+        image = _decode_url(image)
+    if isinstance(image, memoryview) and image.ndim == image.itemsize == 1:
+        image = image.tobytes()
+    if isinstance(image, bytes | bytearray):
+        return _decode(io.BytesIO(image), max_size)
     if isinstance(image, Image.Image):
         with _pillow_errors():  # Pillow may not have decoded it yet
             return _from_pil(image, max_size)
-    if isinstance(image, bytes):
-        return _decode(io.BytesIO(image), max_size)
     if isinstance(image, str | PathLike):
         try:
             with Path(image).open("rb") as file:
                 return _decode(file, max_size)
         except (OSError, ValueError) as error:  # ValueError: no path has a null byte
-            raise ImageError(f"{image}: can't be opened: {getattr(error, 'strerror', None) or error}") from None
+            raise ImageError(
+                f"{quote(image)}: can't be opened: {quote(getattr(error, 'strerror', None) or error)}"
+            ) from None
         except ImageError as error:
-            raise ImageError(f"{image}: {error}") from None
+            raise ImageError(f"{quote(image)}: {error}") from None
     if isinstance(image, BinaryFile):
         return _decode(io.BytesIO(_read_all(image)), max_size)
-    raise ImageError(f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}")
+    return _from_array(_to_array(image), max_size)
+
+
+def _find_composite(sketch: Mapping[str, Any]) -> ImageSource:
+    if (composite := sketch.get("composite")) is None:
+        raise ImageError(f"a dict must hold a picture as its 'composite', found the keys {quote(list(sketch))}")
+    return composite
+
+
+def _decode_url(url: str) -> bytes:
+    """Returns the bytes of a `data:` URL (RFC 2397)."""
+    header, _, data = url.partition(",")
+    try:
+        content = unquote_to_bytes(data)
+        return base64.b64decode(content) if header.endswith(";base64") else content
+    except ValueError as error:
+        raise ImageError(f"{quote(url)}: is no data URL of a picture: {error}") from None
+
+
+def _to_array(image: object) -> NDArray[Any]:
+    """Returns any library's array, or nested lists, as a NumPy array."""
+    if not isinstance(image, np.ndarray | ArrayLike | DLPackArray | Sequence | memoryview):
+        raise ImageError(
+            f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}"
+        )
+    try:
+        array = (
+            np.from_dlpack(image)
+            if not hasattr(image, "__array__") and hasattr(image, "__dlpack__")
+            else np.asarray(image)
+        )
+    except Exception as error:  # noqa: BLE001 - each library has errors of its own, as for an array on a GPU
+        raise ImageError(f"{type(image).__name__} can't be read as an array: {quote(str(error).strip())}") from None
+    # JAX's bfloat16 is a type that NumPy doesn't know.
+    return array.astype(np.float32) if array.dtype.kind == "V" and array.dtype.names is None else array
 
 
 def _read_all(file: BinaryFile) -> bytes:
@@ -162,17 +237,36 @@ def _from_pil(image: Image.Image, max_size: int, size: tuple[int, int] | None = 
 
 
 def _from_array(array: NDArray[Any], max_size: int) -> Picture:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ImageError(f"an array must be [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], found shape {array.shape}")
-    if array.size == 0:
-        raise ImageError(f"has no pixels: shape {array.shape}")
     if array.dtype.kind not in "buif":
         raise ImageError(f"an array must hold numbers, found {array.dtype}")
+    array = _arrange_axes(array)
     height, width = array.shape[:2]
     _check_size(width, height)
     native = array.dtype.newbyteorder("=")
     gray = read_gray(lambda top, bottom: array[top:bottom].astype(native, copy=False), (width, height), max_size)
     return Picture(gray, width, height)
+
+
+def _arrange_axes(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns an array as [h, w] or [h, w, c], of 1, 3 or 4 channels."""
+    if array.size == 0:
+        raise ImageError(f"has no pixels: shape {array.shape}")
+    if array.ndim > 2 and array.shape[0] == 1:
+        return _arrange_axes(array[0])  # a batch of one, or a single channel
+    if max(array.shape, default=0) == array.size and array.shape != (1, 1):
+        side = math.isqrt(array.size)
+        if side**2 != array.size or side < MIN_FLAT_SIDE:
+            raise ImageError(f"shape {array.shape} is one row of pixels: reshape it to [h, w]")
+        return array.reshape(side, side)
+    if array.ndim == 2:
+        return array
+    if array.ndim == 3 and array.shape[2] > 4 >= array.shape[0]:
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim != 3 or array.shape[2] > 4:
+        raise ImageError(
+            f"shape {array.shape} is no picture, [h, w], [h, w, c] or [c, h, w]; `predict_digits` reads a batch"
+        )
+    return array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array
 
 
 # ---------------------------------------------------------------- from Pillow's images to arrays

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image
 
 from digitjax.nn import looks, saliency
 from digitjax.nn.inference import TrainedModel
@@ -57,8 +59,10 @@ class Recognizer:
         """Reads one digit a picture, all in one pass through the network.
 
         Raises:
-          ImageError: A picture can't be read.
+          ImageError: A picture can't be read, or one is given in place of several.
         """
+        if isinstance(images, str | bytes | PathLike | Image.Image | Mapping):
+            raise ImageError(f"predict_digits takes several pictures, found one {type(images).__name__}")
         return self.predict_preprocessed([preprocess_image(image) for image in images])
 
     def read(self, image: ImageSource) -> Reading:

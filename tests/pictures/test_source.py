@@ -1,10 +1,13 @@
+import base64
 import io
 import struct
 import sys
 import zlib
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -289,6 +292,123 @@ def test_broken_exif_leaves_the_picture_as_it_is(exif, file_format):
     np.testing.assert_array_equal(load_gray(encode(image, file_format, exif=exif)), expected)
 
 
+# ---------------------------------------------------------------- how pictures are handed over
+
+
+def make_foreign(array, *names):
+    """Returns an array of a library that NumPy doesn't know, which has no more than these methods."""
+    methods = {name: lambda _, *args, name=name, **kw: getattr(array, name)(*args, **kw) for name in names}
+    return type("Foreign", (), methods)()
+
+
+def draw_seven():
+    """A black 7 on white, 60 by 50 pixels."""
+    return cv2.polylines(np.full((60, 50), 255, np.uint8), [np.array([[8, 10], [40, 10], [20, 50]])], False, 0, 4)
+
+
+SEVEN = draw_seven()
+SHARES = SEVEN / 255
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    "source",
+    [
+        jnp.asarray(SEVEN),
+        jnp.asarray(SHARES, jnp.bfloat16),
+        make_foreign(SEVEN, "__array__"),
+        make_foreign(SEVEN, "__dlpack__", "__dlpack_device__"),
+        SEVEN.tolist(),
+        memoryview(SEVEN),
+        SEVEN[None],
+        SEVEN[None, None],
+        np.stack([SEVEN] * 3),
+        np.stack([*[SEVEN] * 3, np.full_like(SEVEN, 255)]),
+        np.stack([SEVEN, np.full_like(SEVEN, 255)], axis=-1),
+        {"background": None, "layers": [], "composite": SEVEN},
+        bytearray(encode(Image.fromarray(SEVEN), "PNG")),
+        memoryview(encode(Image.fromarray(SEVEN), "PNG")),
+        "data:image/png;base64," + base64.b64encode(encode(Image.fromarray(SEVEN), "PNG")).decode(),
+        "data:image/png," + quote_from_bytes(encode(Image.fromarray(SEVEN), "PNG")),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_ways_to_hand_over_a_picture(source):
+    np.testing.assert_allclose(load_picture(source, 512).gray, SEVEN, atol=1)
+
+
+def test_flat_arrays_are_square_pictures():
+    flat = np.arange(784) % 256
+    for array in (flat, flat[None], flat[:, None]):
+        np.testing.assert_array_equal(load_picture(array, 512).gray, flat.reshape(28, 28))
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        SEVEN > 0,
+        (SEVEN > 0).astype(np.uint8),
+        (SEVEN > 0).astype(np.int64),
+        SEVEN.astype(np.int32),
+        SEVEN.astype(np.uint16),
+        4 * SEVEN.astype(np.uint16),
+        16 * SEVEN.astype(">u2"),
+        64 * SEVEN.astype(np.uint16),
+        257 * SEVEN.astype(np.uint16),
+        SHARES.astype(np.float16),
+        255 * SHARES,
+        65535 * SHARES,
+        2 * SHARES - 1,
+        (SHARES - 0.1307) / 0.3081,  # standardised as MNIST is
+        (SHARES - 0.45) / 0.225,  # and ImageNet
+        np.where(np.roll(SEVEN, 1) < SEVEN, 1.1, SHARES),  # as where resizing overshoots
+        np.where(np.roll(SEVEN, 1) > SEVEN, -25.0, 255 * SHARES),
+    ],
+    ids=lambda pixels: f"{pixels.dtype}, {pixels.min():.4g} to {pixels.max():.4g}",
+)
+def test_what_stands_for_black_and_white(pixels):
+    np.testing.assert_allclose(load_picture(pixels, 512).gray, SEVEN, atol=6)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "TIFF, big-endian"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_scans_of_fewer_bits_than_their_files_have(bits, file_format):
+    levels = (SEVEN.astype(np.int64) * ((1 << bits) - 1) // 255).astype(np.uint16)
+    name, _, is_big = file_format.partition(",")
+    file = io.BytesIO()
+    image = Image.frombytes("I;16B", (50, 60), levels.astype(">u2").tobytes()) if is_big else Image.fromarray(levels)
+    image.save(file, name)
+    np.testing.assert_allclose(load_picture(file.getvalue(), 512).gray, SEVEN, atol=1)
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_a_page_with_transparent_margins_has_no_frame(ink):
+    page = SEVEN if ink == 0 else 255 - SEVEN
+    rgba = np.dstack([page] * 3 + [np.full_like(page, 255)])
+    rgba[:4] = rgba[-4:] = rgba[:, :4] = rgba[:, -3:] = 0  # transparent black, as programs leave it
+    np.testing.assert_array_equal(load_picture(rgba, 512).gray, page)
+
+
+def test_a_page_with_a_soft_shadow_around_it_has_no_black_frame():
+    alpha = np.zeros((80, 70), np.float32)
+    alpha[14:64, 12:54] = 255
+    alpha = np.maximum(alpha, 0.4 * cv2.GaussianBlur(alpha, (0, 0), 4))
+    rgba = np.zeros((80, 70, 4), np.uint8)
+    rgba[14:64, 12:54, :3] = SEVEN[4:54, 3:45, None]
+    rgba[..., 3] = alpha
+    gray = load_picture(rgba, 512).gray
+    assert gray[:12].min() > 140
+    np.testing.assert_array_equal(gray[14:64, 12:54], SEVEN[4:54, 3:45])
+
+
+@pytest.mark.parametrize(("ink", "ground"), [(0, 255), (255, 0)])
+def test_a_single_stroke_on_nothing_is_ink(ink, ground):
+    rgba = np.zeros((60, 40, 4), np.uint8)
+    rgba[10:50, 18:23] = (ink, ink, ink, 255)  # fills its own box, as a page would
+    gray = load_picture(rgba, 512).gray
+    assert (gray[30, 20], gray[0, 0]) == (ink, ground)
+
+
 # ---------------------------------------------------------------- what can't be read at all
 
 
@@ -335,15 +455,22 @@ def test_images_that_have_been_closed(tmp_path):
         (np.full((5, 5), 1e300), "found 1e\\+300"),
         (np.full((5, 5), np.inf), "infinity"),
         (np.full((5, 5), -1, np.int8), "negative, found -1"),
+        (np.array([[-90.0, 100.0]] * 2), r"floats must be in 0\.\.1, .* found -90 to 100; .* brings them to 0\.\.1"),
         (np.zeros((5, 5), object), "must hold numbers, found object"),
         (np.zeros((5, 5), "U3"), "must hold numbers, found <U3"),
-        (np.zeros((3, 28, 28)), r"found shape \(3, 28, 28\)"),
+        ([[1, 2], [3]], "list can't be read as an array: .{,80}$"),
+        (np.zeros((10, 28, 28)), r"shape \(10, 28, 28\) is no picture.* `predict_digits` reads a batch"),
+        (np.zeros((10, 1, 28, 28)), "`predict_digits` reads a batch"),
         (np.zeros((5, 0, 3)), r"no pixels: shape \(5, 0, 3\)"),
-        (np.zeros(()), r"found shape \(\)"),
+        (np.zeros((1, 500)), r"shape \(1, 500\) is one row of pixels: reshape it to \[h, w\]"),
+        (np.zeros(()), r"shape \(\) is no picture"),
+        ({"background": None}, r"'composite', found the keys \['background'\]"),
+        ("data:image/png;base64," + "x" * 60_001, "^data:image/png.{,90}: is no data URL of a picture"),
+        ("x" * 60_000, "^x+…x+: can't be opened: .{,80}$"),
         (Image.new("L", (0, 5)), "no pixels: 0x5"),
         (Image.new("La", (5, 5)), "can't be decoded: conversion"),
         (Image.fromarray(np.full((5, 5), np.nan, np.float32)), "NaN"),
-        (Image.fromarray(np.full((5, 5), -3, np.float32)), "negative, found -3"),
+        (Image.fromarray(np.full((5, 5), -300, np.float32)), "found -300 to -300"),
     ],
 )
 def test_pixels_that_are_no_brightness(source, message):

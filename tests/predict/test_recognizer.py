@@ -146,3 +146,14 @@ def test_preprocessing_leaves_mnist_alone(mnist, recognizer, n):
     through = np.mean([p.probabilities.argmax() == label for p, label in zip(predictions, labels, strict=True)])
     assert abs(alone - through) <= 0.001
     assert np.mean([p.digit is not None for p in predictions]) >= 0.975  # by choice, see calibrate.py
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_predict_digits_takes_a_batch_and_refuses_a_single_picture(recognizer, seven):
+    batch = np.stack([seven, seven])[:, None]  # [n, 1, h, w]
+    assert [prediction.digit for prediction in recognizer.predict_digits(batch)] == [7, 7]
+    for one in ("seven.png", b"...", {"composite": seven}):
+        with pytest.raises(ImageError, match="takes several pictures, found one"):
+            recognizer.predict_digits(one)
+    with pytest.raises(ImageError, match="`predict_digits` reads a batch"):
+        recognizer.predict_digit(batch)
