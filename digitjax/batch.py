@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from digitjax import cli
 from digitjax.config import DigitjaxError
-from digitjax.pictures.source import find_pictures
+from digitjax.pictures.folders import find_pictures, natural_order
 from digitjax.predict import ImageError, Recognizer, predict_each, process
 from digitjax.predict.results import PlainPrediction
 from digitjax.runs.folder import lock_folder
@@ -137,7 +137,8 @@ def find_inputs(pattern: str, output: Path) -> tuple[list[str], bool]:
         files = [*sorted(Path(pattern).rglob("*.parquet")), *find_pictures(Path(pattern))]
     else:
         # What a pattern names is taken for a picture, whatever its suffix. Path.glob takes no absolute patterns.
-        files = [file for file in sorted(map(Path, glob.iglob(pattern, recursive=True))) if file.is_file()]  # noqa: PTH207
+        named = map(Path, glob.iglob(pattern, recursive=True))  # noqa: PTH207
+        files = sorted((file for file in named if not file.is_dir()), key=natural_order)
     parquet = [file for file in files if file.suffix == ".parquet"]
     if len(files) > 1:
         parquet = [file for file in parquet if file.resolve().parent != output.resolve()]

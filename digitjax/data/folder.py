@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from digitjax.data.arrays import Dataset, DatasetError
 from digitjax.data.builders import ImageBuilder
+from digitjax.pictures.folders import find_pictures
 from digitjax.pictures.gray import ImageError
 from digitjax.pictures.preprocess import preprocess_image
-from digitjax.pictures.source import find_pictures
 
 logger = logging.getLogger("digitjax.data")  # the command's name, which users see
 
@@ -115,6 +115,8 @@ def find_classes(folder: Path) -> dict[str, list[Path]]:
             f"{folder}: must hold a folder of pictures for each of two or more classes, found {len(pictures)}"
         )
     for class_name, paths in pictures.items():
+        if special := [path for path in paths if not path.is_file()]:
+            raise DatasetError(f"{special[0]}: is no file that can be read; remove it, or mend the link")
         if len(paths) < MIN_PICTURES:
             raise DatasetError(f"{folder / class_name}: {MIN_PICTURES} pictures are the least, found {len(paths)}")
     return pictures

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import io
 import math
+import stat
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -27,8 +28,12 @@ MIN_FLAT_SIDE = 8
 # Pillow reads more, but PostScript by running it, and 100 megapixels of DDS in two minutes, by a decoder in Python.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
+# How such files begin, and end by name; they need a package more.
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+
 # Decoding these takes 15 to 25 bytes a pixel, where others take 4 to 9: fewer pixels keep it below 1 GiB.
-DEMANDING_FORMATS = {"WEBP": 60_000_000, "JPEG2000": 40_000_000}
+DEMANDING_FORMATS = {"WEBP": 60_000_000, "JPEG2000": 40_000_000, "HEIF": 60_000_000}
 
 # EXIF's orientations are a transposition, then a flip of the rows, then one of the columns.
 EXIF_ORIENTATION = 0x0112
@@ -70,6 +75,9 @@ Arrays are [h, w], [h, w, c] or [c, h, w] of 1 to 4 channels (grey, grey and alp
 picture, such as [784]. `find_levels` says which values stand for black and white.
 """
 
+# What has a path and no end.
+SPECIAL_FILES = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
 # What an error quotes of a value is no longer.
 MAX_QUOTED = 80
 
@@ -78,12 +86,6 @@ def quote(value: object) -> str:
     """Returns a value in words short enough for an error: of what is longer, the beginning and the end."""
     text = str(value)
     return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED // 2 - 1]}…{text[-MAX_QUOTED // 2 :]}"
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """Returns the files in a folder and below, sorted, whose names are those of pictures."""
-    formats = Image.registered_extensions()
-    return sorted(file for file in folder.rglob("*") if formats.get(file.suffix.lower()) in FORMATS)
 
 
 # ---------------------------------------------------------------- from any source to gray
@@ -126,18 +128,23 @@ def load_picture(image: ImageSource, max_size: int) -> Picture:
         with _pillow_errors():  # Pillow may not have decoded it yet
             return _from_pil(image, max_size)
     if isinstance(image, str | PathLike):
-        try:
-            with Path(image).open("rb") as file:
-                return _decode(file, max_size)
-        except (OSError, ValueError) as error:  # ValueError: no path has a null byte
-            raise ImageError(
-                f"{quote(image)}: can't be opened: {quote(getattr(error, 'strerror', None) or error)}"
-            ) from None
-        except ImageError as error:
-            raise ImageError(f"{quote(image)}: {error}") from None
+        return _from_path(Path(image), max_size)
     if isinstance(image, BinaryFile):
         return _decode(io.BytesIO(_read_all(image)), max_size)
     return _from_array(_to_array(image), max_size)
+
+
+def _from_path(path: Path, max_size: int) -> Picture:
+    try:
+        if (kind := stat.S_IFMT(path.stat().st_mode)) in SPECIAL_FILES:  # to open a pipe could wait for ever
+            raise ImageError(f"is a {SPECIAL_FILES[kind]}, and no file; standard input is read as -")  # noqa: TRY301
+        with path.open("rb") as file:
+            return _decode(file, max_size)
+    except (OSError, ValueError) as error:  # ValueError: no path has a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{quote(path)}: can't be opened: {quote(reason)}") from None
+    except ImageError as error:
+        raise ImageError(f"{quote(path)}: {error}") from None
 
 
 def _find_composite(sketch: Mapping[str, Any]) -> ImageSource:
@@ -185,13 +192,28 @@ def _read_all(file: BinaryFile) -> bytes:
 
 
 def _decode(file: Any, max_size: int) -> Picture:
-    with _pillow_errors(), Image.open(file, formats=FORMATS) as image:
+    head = file.read(12)
+    file.seek(0)
+    formats: tuple[str, ...] = FORMATS
+    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+        formats = _add_heic()
+    with _pillow_errors(), Image.open(file, formats=formats) as image:
         width, height = image.size
         _check_size(width, height, DEMANDING_FORMATS.get(image.format or "", MAX_PIXELS))
         across, down = reduction((width, height), max_size)
         # JPEG can skip detail while decoding.
         drafted = image.draft(None, (width // across, height // down)) if across > 1 or down > 1 else None
         return _from_pil(image, max_size, (width, height) if drafted else None)
+
+
+def _add_heic() -> tuple[str, ...]:
+    """Has Pillow read HEIC, and returns all formats."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImageError("is HEIC, as iPhones take pictures: pip install 'digitjax[heic]' to read it") from None
+    pillow_heif.register_heif_opener()
+    return *FORMATS, "HEIF"
 
 
 @contextlib.contextmanager

@@ -18,8 +18,9 @@ import tyro
 
 from digitjax import cli
 from digitjax.config import DigitjaxError
+from digitjax.pictures.folders import find_pictures
 from digitjax.pictures.gray import ImageError
-from digitjax.pictures.source import ImageSource, find_pictures
+from digitjax.pictures.source import ImageSource
 from digitjax.predict import process
 from digitjax.predict.recognizer import Recognizer, predict_each, read_each
 from digitjax.predict.results import Prediction, Reading, csv_columns, to_csv_row

@@ -9,6 +9,7 @@ from urllib.parse import quote_from_bytes
 import cv2
 import jax.numpy as jnp
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageDraw
 
@@ -290,6 +291,17 @@ def test_broken_exif_leaves_the_picture_as_it_is(exif, file_format):
     image = Image.fromarray(gradient(40, 30))
     expected = load_gray(encode(image, file_format))
     np.testing.assert_array_equal(load_gray(encode(image, file_format, exif=exif)), expected)
+
+
+def test_heic_is_read_or_its_package_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "IMG_1.jpg"  # whatever its name says
+    pillow_heif.from_pillow(Image.fromarray(gradient(90, 60)).convert("RGB")).save(path, quality=90)
+    picture = load_picture(path, 100)
+    assert (picture.width, picture.height) == (60, 90)
+    np.testing.assert_allclose(picture.gray, gradient(90, 60), atol=12)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"IMG_1\.jpg: is HEIC.* pip install 'digitjax\[heic\]'"):
+        load_picture(path, 100)
 
 
 # ---------------------------------------------------------------- how pictures are handed over
