@@ -6,9 +6,12 @@
 Both print a report, and write it with its plots.
 """
 
+import codecs
 import contextlib
 import csv
 import dataclasses
+import io
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +27,14 @@ from digitjax.data.arrays import Dataset
 from digitjax.drawing.negatives import draw_negatives
 from digitjax.nn import looks
 from digitjax.nn.inference import TrainedModel
+from digitjax.pictures.source import quote
 from digitjax.predict import ImageError, Recognizer, predict_each, process
 from digitjax.report import page
 from digitjax.report.measures import Evaluation, Rejection, make_report
 from digitjax.runs.files import RunFile, write_text
 from digitjax.runs.folder import lock_folder
+
+logger = logging.getLogger("digitjax.evaluate")  # __name__ is "__main__" for python -m digitjax.evaluate
 
 # Drawings without a digit by which refusing is measured, and their seed: training draws from the run's, which is lower.
 NUM_NEGATIVES = 1000
@@ -83,10 +89,8 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
     """
     names = recognizer.class_names
     rows = read_labels(labels_csv, names)
-    results = predict_each(recognizer, [labels_csv.parent / file for file, _ in rows])
-    unread = [
-        f"{file}: {result}" for (file, _), result in zip(rows, results, strict=True) if isinstance(result, ImageError)
-    ]
+    results = predict_each(recognizer, [file for file, _ in rows])
+    unread = [str(result) for result in results if isinstance(result, ImageError)]
     if len(unread) == len(rows):
         raise DigitjaxError(f"{labels_csv}: none of its {len(rows)} pictures can be read; the first: {unread[0]}")
     predictions = [result for result in results if not isinstance(result, ImageError)]
@@ -111,29 +115,66 @@ def _evaluate(
     return Evaluation(report, dataset.images[..., 0], dataset.labels, preds, probs.max(-1))
 
 
-def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[str, int]]:
+def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[Path, int]]:
     """Reads a table of pictures with the columns `file` and `label`, a class's name; others are left alone.
 
+    Columns may be divided by commas, semicolons or tabs, text be encoded as UTF-8, UTF-16 (by its byte order mark) or
+    Windows-1252: whatever spreadsheet programs save. Files are relative to the table's folder or, where one isn't
+    there, to the working folder. What isn't plain is assumed with a warning.
+
     Raises:
-      DigitjaxError: It can't be read, lacks a column or has a wrong label; the message names the line.
+      DigitjaxError: It can't be read, lacks a column or has a wrong label; the message names line and column.
     """
     try:
-        with labels_csv.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if missing := {"file", "label"} - set(reader.fieldnames or ()):
-                raise DigitjaxError(
-                    f"{labels_csv}: has no column {min(missing)!r}; its first line must name file,label"
-                )
-            rows = [(reader.line_num, row["file"] or "", row["label"] or "") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = _decode_table(labels_csv)
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+        rows = [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+    except (OSError, csv.Error) as error:
         raise DigitjaxError(f"{labels_csv}: can't be read: {error}") from None
-    for line, _, label in rows:
-        if label.strip() not in class_names:
-            known = ", ".join(class_names)
-            raise DigitjaxError(f"{labels_csv}, line {line}: label must be one of {known}, found {label!r}")
-    if not rows:
+    if delimiter != ",":
+        logger.info(
+            "%s: taken for a table with columns divided by %s", labels_csv, {";": "semicolons"}.get(delimiter, "tabs")
+        )
+    if rows and rows[0][1][0] == "sep=":  # Excel's own first line
+        del rows[0]
+    header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
+    if missing := {"file", "label"} - set(header):
+        raise DigitjaxError(
+            f"{labels_csv}, line 1: has no column {min(missing)!r} among {quote(header)}; it must name file and label"
+        )
+    if len(rows) == 1:
         raise DigitjaxError(f"{labels_csv}: names no pictures")
-    return [(file, class_names.index(label.strip())) for _, file, label in rows]
+    columns = header.index("file"), header.index("label")
+    entries = []
+    for line, row in rows[1:]:
+        file, label = (row[column].strip() if column < len(row) else "" for column in columns)
+        name = label if label in class_names else label.removesuffix(".0")  # as spreadsheets write 7
+        if name not in class_names:
+            known = ", ".join(class_names)
+            raise DigitjaxError(
+                f"{labels_csv}, line {line}, column label: must be one of {known}, found {quote(label)!r}"
+            )
+        entries.append((_find_file(labels_csv.parent, file), class_names.index(name)))
+    return entries
+
+
+def _decode_table(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        logger.warning("%s: is not UTF-8, and read as Windows-1252", path)
+        return content.decode("cp1252", "replace")
+
+
+def _find_file(folder: Path, name: str) -> Path:
+    """Returns a table's file, in the table's folder or in the working folder, with slashes of either kind."""
+    names = [name, name.replace("\\", "/")]
+    candidates = [parent / spelling for spelling in names for parent in (folder, Path())]
+    return next((path for path in candidates if path.exists()), candidates[0])
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> None:

@@ -122,12 +122,40 @@ def test_what_is_refused_claims_no_class(run, pictures):
     assert evaluation.report.ece == pytest.approx(0.1)
 
 
+TABLE = "file,label\n0.png,7\n1.png,2\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode(),
+        TABLE.encode("utf-8-sig"),
+        TABLE.encode("utf-16"),
+        ("\ufeff" + TABLE).encode("utf-16-be"),
+        TABLE.replace(",", ";").encode(),
+        ("sep=;\r\n" + TABLE.replace(",", ";").replace("\n", "\r\n")).encode(),
+        TABLE.replace(",", "\t").encode(),
+        b"note;File ; LABEL\nna\xefve;0.png; 7\n\n;1.png;2.0\n;;\n  \n",
+        b'label, file\n"7", "0.png"\n"2 ", "1.png"\n\n\n',
+        b"file,label\n.\\0.png,7\nsub\\..\\1.png,2",
+        b"file,label\npictures/0.png,7\npictures/1.png,2",  # relative to the working folder
+    ],
+)
+def test_tables_as_spreadsheet_programs_save_them(pictures, monkeypatch, content):
+    monkeypatch.chdir(pictures.parent)
+    (pictures / "sub").mkdir()
+    (pictures / "labels.csv").write_bytes(content)
+    rows = evaluate.read_labels(pictures / "labels.csv", "0123456789")
+    assert [label for _, label in rows] == [7, 2]
+    assert [file.resolve() for file, _ in rows] == [pictures / "0.png", pictures / "1.png"]
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ("name,label\na.png,1\n", "no column 'file'"),
-        ("file,label\na.png,1\nb.png,x\n", "line 3: label must be one of 0, 1, .*9, found 'x'"),
-        ("file,label\na.png,\n", "line 2: label must be one of"),
+        ("file,label\na.png,1\nb.png,x\n", "line 3, column label: must be one of 0, 1, .*9, found 'x'"),
+        ("file,label\na.png,\n", "line 2, column label: must be one of"),
         ("file,label\n", "names no pictures"),
         ("file,label\na.png,1\n", r"none of its 1 pictures can be read.*a\.png"),
     ],
