@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from digitjax import cli
 from digitjax.config import DigitjaxError
 from digitjax.pictures.folders import find_pictures, natural_order
+from digitjax.pictures.pdf import list_pages
 from digitjax.predict import ImageError, Recognizer, predict_each, process
 from digitjax.predict.results import PlainPrediction
 from digitjax.runs.folder import lock_folder
@@ -149,7 +150,8 @@ def find_inputs(pattern: str, output: Path) -> tuple[list[str], bool]:
         )
     if not parquet and not pictures:
         raise DigitjaxError(f"{pattern}: no pictures and no Parquet files there")
-    return [str(file.absolute()) for file in parquet or pictures], bool(parquet)  # actors may run elsewhere
+    pages = parquet or [page for file in pictures for page in list_pages(file)]
+    return [str(page.absolute()) for page in pages], bool(parquet)  # actors may run elsewhere
 
 
 def find_done(output: Path, key: str) -> NDArray[np.uint64]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from digitjax.pictures import pdf
 from digitjax.pictures.source import FORMATS, HEIC_SUFFIXES
 
 
@@ -37,15 +38,17 @@ def _walk(folder: Path) -> list[Path]:
 
 def _is_picture(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if suffix in HEIC_SUFFIXES or Image.registered_extensions().get(suffix) in FORMATS:
+    if suffix in (".pdf", *HEIC_SUFFIXES) or Image.registered_extensions().get(suffix) in FORMATS:
         return not path.is_dir()
     return path.is_file() and _begins_as_picture(path)  # a pipe isn't opened, which could wait for ever
 
 
 def _begins_as_picture(path: Path) -> bool:
-    """Whether Pillow takes a file for a picture, by its header."""
+    """Whether a file is a PDF, or Pillow takes it for a picture by its header."""
     try:
         with path.open("rb") as file, warnings.catch_warnings():
+            if file.read(len(pdf.HEAD)) == pdf.HEAD:
+                return True
             warnings.simplefilter("ignore")  # of large pictures
             Image.open(file, formats=FORMATS)
     except Exception:  # noqa: BLE001 - Pillow's plugins raise whatever other files make them stumble over

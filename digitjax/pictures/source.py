@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from digitjax.pictures import pdf
 from digitjax.pictures.gray import ImageError, read_gray, reduction
 from digitjax.pictures.shapes import Box
 
@@ -135,11 +136,12 @@ def load_picture(image: ImageSource, max_size: int) -> Picture:
 
 
 def _from_path(path: Path, max_size: int) -> Picture:
+    file_path, page = pdf.split_page(path)
     try:
-        if (kind := stat.S_IFMT(path.stat().st_mode)) in SPECIAL_FILES:  # to open a pipe could wait for ever
+        if (kind := stat.S_IFMT(file_path.stat().st_mode)) in SPECIAL_FILES:  # to open a pipe could wait for ever
             raise ImageError(f"is a {SPECIAL_FILES[kind]}, and no file; standard input is read as -")  # noqa: TRY301
-        with path.open("rb") as file:
-            return _decode(file, max_size)
+        with file_path.open("rb") as file:
+            return _decode(file, max_size, page)
     except (OSError, ValueError) as error:  # ValueError: no path has a null byte
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{quote(path)}: can't be opened: {quote(reason)}") from None
@@ -191,9 +193,13 @@ def _read_all(file: BinaryFile) -> bytes:
     return data
 
 
-def _decode(file: Any, max_size: int) -> Picture:
+def _decode(file: Any, max_size: int, page: int | None = None) -> Picture:
     head = file.read(12)
     file.seek(0)
+    if head.startswith(pdf.HEAD):
+        return _from_pil(pdf.render_page(file.read(), page), max_size)
+    if page is not None:
+        raise ImageError("is no PDF, and has no pages")
     formats: tuple[str, ...] = FORMATS
     if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
         formats = _add_heic()

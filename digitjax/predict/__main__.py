@@ -20,6 +20,7 @@ from digitjax import cli
 from digitjax.config import DigitjaxError
 from digitjax.pictures.folders import find_pictures
 from digitjax.pictures.gray import ImageError
+from digitjax.pictures.pdf import list_pages
 from digitjax.pictures.source import ImageSource
 from digitjax.predict import process
 from digitjax.predict.recognizer import Recognizer, predict_each, read_each
@@ -64,7 +65,7 @@ def predict(args: PredictArguments) -> int:
     recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
     predict_chunk: Callable[..., Sequence[Result]] = read_each if args.read else predict_each
     write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
-    is_one = len(args.paths) == 1 and not Path(args.paths[0]).is_dir()
+    is_one = len(args.paths) == 1 and not Path(args.paths[0]).is_dir() and len(list_pages(Path(args.paths[0]))) == 1
     write_text = functools.partial(_write_text, is_one=is_one)
     writers: dict[str, Callable[[str, Result], None]] = {"text": write_text, "json": _write_json, "csv": write_csv}
     write = writers[args.format]
@@ -93,11 +94,11 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
             yield path, sys.stdin.buffer.read()
         elif Path(path).is_dir():
             files = find_pictures(Path(path))
-            yield from ((str(file), file) for file in files)
+            yield from ((str(page), page) for file in files for page in list_pages(file))
             if not files:
                 yield path, ImageError(f"{path}: is a folder without pictures")
         else:
-            yield path, path
+            yield from ((str(page), page) for page in list_pages(Path(path)))
 
 
 def _write_text(name: str, result: Result, *, is_one: bool) -> None:

@@ -3,6 +3,7 @@ import io
 import json
 import shutil
 
+import numpy as np
 import pytest
 from conftest import draw_scribble
 from PIL import Image
@@ -109,6 +110,17 @@ def test_standard_input(picture, python):
     assert result.returncode == 0, result.stderr.decode()
     assert json.loads(result.stdout)["digit"] == 7
     assert json.loads(result.stdout)["file"] == "-"
+
+
+@pytest.mark.parametrize("options", [[], ["--read"]])
+def test_each_page_of_a_pdf_is_read(seven, tmp_path, capsys, options):
+    pages = [Image.fromarray(seven), Image.fromarray(np.full_like(seven, 255))]
+    pages[0].save(tmp_path / "scan.pdf", save_all=True, append_images=pages[1:])
+    for path in (tmp_path, tmp_path / "scan.pdf"):
+        assert command.main([str(path), *options]) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"{tmp_path / 'scan.pdf'}#page=1: 7")
+        assert second.startswith(f"{tmp_path / 'scan.pdf'}#page=2: no digit")
 
 
 def test_more_pictures_than_a_chunk(picture, tmp_path, capsys, monkeypatch):
