@@ -93,11 +93,13 @@ def draw_bars(rng: np.random.Generator) -> Canvas:
 
 
 def draw_face(rng: np.random.Generator) -> Canvas:
-    """Two eyes and a mouth, or holes, in an outline or in a disk: a face, a button, an icon."""
+    """Two eyes and a mouth, or holes, in an outline or in a disk: a face, a button, an icon; or a disk alone, a dot."""
     canvas, pen, middle = blank_canvas(), int(rng.integers(3, 7)), SIDE // 2
     axes = tuple(rng.integers(30, 42, 2).tolist())
     is_filled = rng.random() < 0.5
     cv2.ellipse(canvas, (middle, middle), axes, 0, 0, 360, 255, -1 if is_filled else pen, cv2.LINE_AA)
+    if is_filled and rng.random() < 0.3:
+        return canvas
     color, apart, height = 0 if is_filled else 255, int(rng.integers(10, 16)), int(rng.integers(6, 14))
     for side in (-1, 1):
         cv2.circle(canvas, (middle + side * apart, middle - height), int(rng.integers(5, 8)), color, -1, cv2.LINE_AA)

@@ -62,14 +62,14 @@ def draw_negatives(
 
     can_turn, can_halve = np.isin(digits.labels, list(TURNS)).any(), (digits.labels == 0).any()
     kinds: list[tuple[float, Callable[[], UInt8[np.ndarray, "28 28"] | None]]] = [
-        (0.60, draw_one_letter),
+        (0.59, draw_one_letter),
         (0.10, lambda: finish_unlike(draw_sign(rng))),
         (0.04, lambda: finish(draw_print(rng))),
         (0.04, lambda: finish_unlike(draw_scribble(rng))),
         (0.02, lambda: finish_unlike(draw_spiral(rng))),
         (0.03, lambda: finish_unlike(draw_shape(rng))),
         (0.02, lambda: finish(draw_bars(rng))),
-        (0.01, lambda: finish(draw_face(rng))),
+        (0.02, lambda: finish(draw_face(rng))),
         (0.03, lambda: finish_unlike(draw_blots(rng))),
         (0.06, (lambda: finish_unlike(turn_digit(rng, digits))) if can_turn else draw_one_letter),
         (0.04, lambda: finish(join_digits(rng, digits))),

@@ -70,8 +70,8 @@ def is_light_ink(gray: Float32[np.ndarray, "h w"], stroke_share: float = STROKE_
     tight frame, and what is narrow, which can't be fooled by shadows. Squares let ink, which is strong and small,
     outweigh shading, which is weak and wide.
     """
-    # A rule along two sides is half of the outermost ring, and less of two or more rings.
-    ground = rim_median(gray, max(2, min(gray.shape) // 32))
+    # A rule along two sides, or the border of a cell, is less than half of so wide a rim.
+    ground = rim_median(gray, max(2, min(gray.shape) // 12))
     vote = rim_weight * _vote(np.maximum(gray - ground, 0), np.maximum(ground - gray, 0))
     if abs(vote) < SURE_VOTE:
         vote += _vote(*_find_narrow(gray, stroke_share * max(gray.shape)))

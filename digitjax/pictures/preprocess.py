@@ -71,7 +71,7 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
     Specks are left out, and so is what the rim cuts: a neighbour's stroke, a dark frame, the table beside the page.
     """
-    components, stats = label_strokes(ink, RULE_SHARE * max(ink.shape))
+    components, stats = label_strokes(ink, RULE_SHARE * max(ink.shape), is_cell=True)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
     if len(areas) <= 1:
         return components > 0

@@ -1,10 +1,10 @@
-"""Takes a page's printed rules and squares out of its ink, and leaves the strokes that cross them."""
+"""Takes a page's printed rules and squares, or a cell's border, out of its ink; leaves the strokes that cross rules."""
 
 import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from digitjax.pictures.shapes import find_runs, measure_stroke_width
+from digitjax.pictures.shapes import find_runs, label_components, measure_stroke_width
 
 # A printed rule crosses at least this share of the page, at up to three degrees.
 RULE_LENGTH = 0.8
@@ -15,6 +15,29 @@ MAX_STRIP_RULE = 0.6
 
 # In a smaller picture a rule can't be told from a straight stroke.
 MIN_RULED_SIZE = 40
+
+# The border of a cell takes this share of the picture or more. Its four sides are whole but for a few gaps, and hardly
+# any of it lies deeper than this share of the cell, as much of a round 0 does. Writing in it has so many pixels for
+# each of the border's; a speck has fewer.
+MIN_CELL, BORDER_COVER, BORDER_DEPTH, MIN_WRITING = 0.1, 0.85, 0.12, 0.05
+
+
+def remove_border(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Takes out the border of a cell: a rectangle with something else in it, or one as large as the picture."""
+    height, width = mask.shape
+    components, stats = label_components(mask)
+    for i in np.flatnonzero(stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT] > MIN_CELL * mask.size):
+        left, top, wide, high, area = stats[i]
+        cell = components[top : top + high, left : left + wide]
+        line, depth = cell == i, max(2, round(BORDER_DEPTH * min(wide, high)))
+        sides = line[:depth].any(0), line[-depth:].any(0), line[:, :depth].any(1), line[:, -depth:].any(1)
+        inside = np.s_[depth:-depth, depth:-depth]
+        if min(side.mean() for side in sides) < BORDER_COVER or line[inside].sum() > (1 - BORDER_COVER) * area:
+            continue
+        others = np.count_nonzero(cell[inside]) - np.count_nonzero(line[inside])
+        if others > MIN_WRITING * area or min(wide / width, high / height) > BORDER_COVER:
+            return components * (components != i) > 0
+    return mask
 
 
 def remove_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"]:

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from digitjax.pictures.ink import MIN_CONTRAST, otsu
-from digitjax.pictures.rules import remove_rules
+from digitjax.pictures.rules import remove_border, remove_rules
 from digitjax.pictures.shapes import ink_box, label_components
 
 # At least this share of a stroke is above Otsu's threshold; most of it is, unless the stroke is hair-thin.
@@ -16,7 +16,7 @@ MIN_PATTERN = 0.02
 
 
 def label_strokes(
-    ink: Float32[np.ndarray, "h w"], thickest_rule: float
+    ink: Float32[np.ndarray, "h w"], thickest_rule: float, *, is_cell: bool = False
 ) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
     """Numbers strokes as `label_components` does, soft edges included; rules and patterns of the paper are ground.
 
@@ -26,11 +26,16 @@ def label_strokes(
     Args:
       ink: How much each pixel stands out from its ground, 0 to 255.
       thickest_rule: Straight lines across the whole page up to this thickness, in pixels, are the paper's.
+      is_cell: Whether there is but one digit, and a rectangle around it is the paper's, too.
     """
+    nothing = np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
     if float(ink.max(initial=0)) < MIN_CONTRAST:
-        return np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
+        return nothing
     threshold = otsu(ink)
-    mask = remove_rules(ink > _find_gap(ink, threshold), thickest_rule)
+    mask = ink > _find_gap(ink, threshold)
+    if is_cell and not (mask := remove_border(mask)).any():
+        return nothing
+    mask = remove_rules(mask, thickest_rule)
     left, top, right, bottom = ink_box(mask)
     inside = np.s_[top:bottom, left:right]  # ink takes a fifth of a usual picture
     components, stats = label_components(mask[inside])

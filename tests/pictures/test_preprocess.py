@@ -1,5 +1,6 @@
 import io
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -262,6 +263,29 @@ def test_color_tells_ink_where_gray_cant(seven, ink, ground):
     share = seven[..., None] / 255
     picture = (np.array(ground) * share + np.array(ink) * (1 - share)).astype(np.uint8)
     assert same_drawing(preprocess_image(picture).canonical, preprocess_image(seven).canonical)
+
+
+@pytest.mark.parametrize("turned", [0, 3])
+@pytest.mark.parametrize("margin", [0, 2, 6, 30])
+def test_the_border_of_a_cell_is_no_writing(seven, margin, turned):
+    height, width = seven.shape
+    cell = np.pad(seven, margin + 10, constant_values=255)
+    corners = (margin, margin), (width + margin + 19, height + margin + 19)
+    cv2.rectangle(cell, *corners, 0, 2)
+    middle = (cell.shape[1] / 2, cell.shape[0] / 2)
+    turn = cv2.getRotationMatrix2D(middle, turned, 1)
+    cell = cv2.warpAffine(cell, turn, cell.shape[::-1], borderValue=255)
+    alone = cv2.warpAffine(np.pad(seven, margin + 10, constant_values=255), turn, cell.shape[::-1], borderValue=255)
+    assert same_drawing(preprocess_image(cell).canonical, preprocess_image(alone).canonical)
+
+
+@pytest.mark.parametrize("ink", [0, 60, 255])
+def test_an_empty_cell_is_blank_and_a_zero_is_not(ink):
+    cell = np.full((100, 90), 255 - ink if ink != 60 else 220, np.uint8)
+    zero = cv2.ellipse(cell.copy(), (45, 50), (30, 44), 0, 0, 360, ink, 4, cv2.LINE_AA)
+    cv2.rectangle(cell, (3, 3), (86, 96), ink, 2)
+    assert preprocess_image(cell).box is None
+    assert preprocess_image(zero).box is not None
 
 
 # ---------------------------------------------------------------- no ink
