@@ -94,7 +94,7 @@ def find_levels(dtype: np.dtype[Any], lowest: float, highest: float) -> tuple[fl
     if lowest >= -1 - OVERSHOOT and highest <= 1 + OVERSHOOT:
         return (-1 if lowest < -OVERSHOOT else 0), 1
     if lowest < 0 and max(-lowest, highest) <= MAX_STANDARDISED:
-        return lowest, highest
+        return lowest, max(highest, lowest + 1)  # they may be all the same
     white = next((scale for scale in (255, 65535) if highest <= (1 + OVERSHOOT) * scale), highest)
     if lowest < -OVERSHOOT * white or highest > MAX_FLOAT:
         raise ImageError(

@@ -382,6 +382,11 @@ def test_what_stands_for_black_and_white(pixels):
     np.testing.assert_allclose(load_picture(pixels, 512).gray, SEVEN, atol=6)
 
 
+@pytest.mark.parametrize("level", [-5.0, -1.0, -0.4242, 0.0, 0.5, 1.0, 7.0, 255.0, 65535.0])
+def test_even_floats_are_blank(level):
+    assert np.ptp(load_picture(np.full((9, 7), level), 512).gray) == 0
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "TIFF, big-endian"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_scans_of_fewer_bits_than_their_files_have(bits, file_format):
