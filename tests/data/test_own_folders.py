@@ -180,7 +180,7 @@ def test_a_model_of_ones_own_classes_names_them(signs, tmp_path, capsys, monkeyp
     assert json.loads(Path("measured/report.json").read_text())["accuracy"] == 0.5
     Path("labels.csv").write_text("file,label\nbar.png,stick\n")
     assert evaluate.main([str(run), "--images", "labels.csv"]) == 2
-    assert "label must be one of bar, cross, ring, found 'stick'" in capsys.readouterr().err
+    assert "column label: must be one of bar, cross, ring, found 'stick'" in capsys.readouterr().err
 
     folders = ["--data-dir", str(tmp_path / "tfds")]
     assert evaluate.main([str(run), *folders]) == 0

@@ -196,7 +196,7 @@ def test_a_run_whose_loss_is_lost_stops_and_keeps_the_last_good_state(digits, tm
         return state._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, state.params)) if step == 30 else state
 
     monkeypatch.setattr(loop, "train_step", poison)
-    with pytest.raises(TrainingError, match=r"since step 32; the state of step 23 is kept.*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"at step 32; the state of step 23 is kept.*--learning-rate"):
         fit(CONFIG, digits, tmp_path)
     with RunCheckpoints(tmp_path) as checkpoints:
         state, history, _ = checkpoints.restore(create_state(CONFIG, 100))
