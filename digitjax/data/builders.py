@@ -112,8 +112,12 @@ class IdxBuilder(ImageBuilder):
     FIRST_LABEL: ClassVar[int] = 0
 
     def __init__(self, *, idx_dir: Path | None = None, **options: Any) -> None:
-        """Takes the files from `idx_dir` when the data is prepared, or downloads them where that is None."""
-        self._idx_dir = idx_dir
+        """Takes the files from `idx_dir` when the data is prepared, or downloads them where that is None.
+
+        Raises:
+          DatasetError: The folder or a file of it is missing, even if the data was prepared before.
+        """
+        self._paths = find_idx_files(idx_dir, list(self.download_urls())) if idx_dir else {}
         self.downloads = idx_dir is None
         super().__init__(**options)
 
@@ -124,11 +128,11 @@ class IdxBuilder(ImageBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
         urls = self.download_urls()
         with tempfile.TemporaryDirectory() as temp:
-            if self._idx_dir is None:
+            if self.downloads:
                 downloaded = {name: Path(path) for name, path in dl_manager.download(urls).items()}
                 paths = self._unpack(downloaded, Path(temp))
             else:
-                paths = find_idx_files(self._idx_dir, list(urls))
+                paths = self._paths
                 for name, path in paths.items():
                     self._require_published(path, urls[name])
             train, test = (
@@ -181,7 +185,13 @@ class ExtraBuilder(Builder):
     FILES: ClassVar[tuple[str, ...]]
 
     def __init__(self, *, folder: Path | None = None, **options: Any) -> None:
-        """Takes the files from `folder` when the data is prepared, or downloads them where that can be."""
+        """Takes the files from `folder` when the data is prepared, or downloads them where that can be.
+
+        Raises:
+          DatasetError: The folder is missing, even if the data was prepared before.
+        """
+        if folder and not folder.is_dir():
+            raise DatasetError(f"{folder}: is not a folder; give the one that holds {', '.join(self.FILES)}")
         self._folder = folder
         self._found = {name: _find_files(folder, name) if folder else [] for name in self.FILES}
         self.downloads = bool(self.URL) and not all(self._found.values())

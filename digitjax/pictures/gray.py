@@ -32,9 +32,9 @@ MAX_STANDARDISED = 10.0
 # More than any sensor's numbers, and far from where float32 ends.
 MAX_FLOAT = 1e30
 
-# A picture with transparent parts is a page, and not ink on nothing, if what is opaque fills so much of its box and has
-# so much contrast, in levels of 255.
-PAGE_SHARE, PAGE_CONTRAST = 0.7, 25.0
+# A picture with transparent parts is a page, and not ink on nothing, if what is opaque fills so much of its box and its
+# standard deviation, in levels of 255, is larger than this.
+PAGE_SHARE, PAGE_CONTRAST = 0.7, 12.5
 
 # Grey is how people see ink, and has the least noise. Where it keeps less than this share of the contrast of the best
 # of red, green and blue (yellow on white, blue on black), that channel is taken.
@@ -141,7 +141,7 @@ def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"]) -> Shaped[np.ndarr
     if is_opaque.any() and not is_opaque.all():
         opaque = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)[is_opaque]
         left, top, right, bottom = ink_box(is_opaque)
-        if len(opaque) > PAGE_SHARE * (right - left) * (bottom - top) and np.std(opaque) > PAGE_CONTRAST / 2:
+        if len(opaque) > PAGE_SHARE * (right - left) * (bottom - top) and np.std(opaque) > PAGE_CONTRAST:
             ground = np.median(opaque)
         elif np.mean(opaque) > 127:
             ground = np.float32(0)

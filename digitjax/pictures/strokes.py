@@ -28,13 +28,13 @@ def label_strokes(
       thickest_rule: Straight lines across the whole page up to this thickness, in pixels, are the paper's.
       is_cell: Whether there is but one digit, and a rectangle around it is the paper's, too.
     """
-    nothing = np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
+    numbers, stats = np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
     if float(ink.max(initial=0)) < MIN_CONTRAST:
-        return nothing
+        return numbers, stats
     threshold = otsu(ink)
     mask = ink > _find_gap(ink, threshold)
     if is_cell and not (mask := remove_border(mask)).any():
-        return nothing
+        return numbers, stats
     mask = remove_rules(mask, thickest_rule)
     left, top, right, bottom = ink_box(mask)
     inside = np.s_[top:bottom, left:right]  # ink takes a fifth of a usual picture
@@ -42,7 +42,6 @@ def label_strokes(
     num_strong = np.bincount(components[ink[inside] > threshold], minlength=len(stats))
     strokes = num_strong > STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]
     strokes[0] = False
-    numbers = np.zeros(ink.shape, np.int32)
     numbers[inside] = (
         components if strokes[1:].all() else (np.cumsum(strokes, dtype=np.int32) * strokes).take(components)
     )

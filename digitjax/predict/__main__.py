@@ -65,14 +65,16 @@ def predict(args: PredictArguments) -> int:
     recognizer = dataclasses.replace(Recognizer.load(args.checkpoint), tta=args.tta)
     predict_chunk: Callable[..., Sequence[Result]] = read_each if args.read else predict_each
     write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
-    is_one = len(args.paths) == 1 and not Path(args.paths[0]).is_dir() and len(list_pages(Path(args.paths[0]))) == 1
+    inputs = _expand(args.paths)
+    head = list(itertools.islice(inputs, 2))
+    is_one = len(head) == 1 and head[0][0] == args.paths[0]  # and no folder of one
     write_text = functools.partial(_write_text, is_one=is_one)
     writers: dict[str, Callable[[str, Result], None]] = {"text": write_text, "json": _write_json, "csv": write_csv}
     write = writers[args.format]
     if args.format == "csv":
         csv.writer(sys.stdout).writerow(csv_columns(recognizer.class_names))
     num_failed, shown = 0, list[tuple[str, ImageSource, Prediction]]()
-    inputs = _expand(args.paths)
+    inputs = itertools.chain(head, inputs)
     while chunk := list(itertools.islice(inputs, CHUNK)):
         results = predict_chunk(recognizer, [source for _, source in chunk])
         for (name, source), result in zip(chunk, results, strict=True):

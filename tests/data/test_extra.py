@@ -145,6 +145,12 @@ def test_every_format_is_read(folder, tmp_path):
         assert character.ink.max() == 255
 
 
+def test_a_missing_folder_is_named_even_where_a_copy_was_prepared(folder, tmp_path):
+    load_extra(["semeion"], tmp_path / "tfds", folder)
+    with pytest.raises(DatasetError, match=r"nowhere: is not a folder; .* semeion\.data"):
+        load_extra(["semeion"], tmp_path / "tfds", tmp_path / "nowhere")
+
+
 def test_a_prepared_copy_needs_no_files(folder, tmp_path):
     first = load_extra(["semeion"], tmp_path / "tfds", folder)
     again = load_extra(["semeion"], tmp_path / "tfds")

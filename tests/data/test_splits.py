@@ -165,7 +165,10 @@ def test_faulty_files_are_named(tmp_path, idx_dir, name, content, message):
         load_tiny(tmp_path, idx_dir)
 
 
-def test_missing_files_and_folders_are_named(tmp_path, idx_dir):
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_missing_files_and_folders_are_named(tmp_path, idx_dir, is_prepared):
+    if is_prepared:  # what the user named counts all the same
+        load_tiny(tmp_path, idx_dir)
     with pytest.raises(DatasetError, match="nowhere: is not a folder"):
         load_tiny(tmp_path, tmp_path / "nowhere")
     (idx_dir / "tiny-test-images").unlink()
