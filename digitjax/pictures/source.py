@@ -172,8 +172,10 @@ def _to_array(image: object) -> NDArray[Any]:
             f"a picture must be a path, bytes, a file, a PIL image or an array, found {type(image).__name__}"
         )
     try:
-        is_numpys = not isinstance(image, DLPackArray) or isinstance(image, ArrayLike)
-        array = np.asarray(image) if is_numpys else np.from_dlpack(image)
+        if isinstance(image, DLPackArray) and not isinstance(image, ArrayLike):
+            array = np.from_dlpack(image)
+        else:
+            array = np.asarray(image)
     except Exception as error:  # noqa: BLE001 - each library has errors of its own, as for an array on a GPU
         raise ImageError(f"{type(image).__name__} can't be read as an array: {quote(str(error).strip())}") from None
     # JAX's bfloat16 is a type that NumPy doesn't know.
