@@ -10,7 +10,7 @@ from digitjax.runs.history import Record
 
 
 class Progress:
-    """A bar over the whole run with loss, accuracy, images/s and time left, and a line an epoch above it."""
+    """A line an epoch and, on a terminal, a bar over the whole run with loss, accuracy, images/s and time left."""
 
     # Reading the metrics waits for the device, so it isn't done at every step.
     STEPS_BETWEEN = 20
@@ -18,15 +18,13 @@ class Progress:
     def __init__(self, num_steps: int, config: TrainConfig, show: bool) -> None:
         self._batch_size = config.batch_size
         self._epochs = config.epochs
-        # Where nobody watches, such as in a log, a line every 10 s is enough.
-        interval = 0.1 if sys.stderr.isatty() else 10
+        self._show = show
         self._bar = tqdm(
             total=num_steps * config.batch_size,
             unit=" images",
             unit_scale=True,
             bar_format="{percentage:3.0f}%|{bar:16}| {remaining} left, {rate_fmt}{postfix}",  # fits into 80 columns
-            disable=not show,
-            mininterval=interval,
+            disable=not (show and sys.stderr.isatty()),  # a log file would fill with bars
         )
 
     def __enter__(self) -> "Progress":
@@ -64,7 +62,7 @@ class Progress:
 
     def report(self, record: Record) -> None:
         """Prints an epoch's line."""
-        if self._bar.disable:
+        if not self._show:
             return
         self._bar.update(record["step"] * self._batch_size - self._bar.n)
         self._bar.write(
