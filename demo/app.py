@@ -10,11 +10,16 @@ import dataclasses
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported, as what follows
+try:
+    tempfile.gettempdir()
+except FileNotFoundError:  # nothing on the disk can be written, as in some containers
+    tempfile.tempdir = "/dev/shm"  # noqa: S108 - Linux's files in memory
 
 import gradio as gr
 import safehttpx

@@ -74,6 +74,15 @@ def encode(array, kind="PNG"):
 # ---------------------------------------------------------------- endpoints
 
 
+def test_the_demo_needs_no_disk_that_can_be_written(python):
+    code = (
+        "import resource, sys, tempfile; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+        f"sys.path.insert(0, {str(DEMO)!r}); import app; print(tempfile.gettempdir())"
+    )
+    result = python("-B", "-c", code, HOME="/nonexistent", TMPDIR="/nonexistent")
+    assert result.stdout.decode().strip() == "/dev/shm", result.stderr.decode()  # noqa: S108
+
+
 @pytest.mark.parametrize("endpoint", ["predict_upload", "predict_sketch"])
 def test_an_endpoint_gives_what_the_library_gives(demo, seven, recognizer, endpoint):
     answer = ask(demo, endpoint, "seven.png", encode(seven))

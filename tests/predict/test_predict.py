@@ -36,6 +36,17 @@ def test_predicting_stays_light(python, picture):
     assert result.stdout.decode().strip() == "7 []", result.stderr.decode()
 
 
+def test_predicting_writes_nothing(python, picture):
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+        f"from digitjax.predict.__main__ import main; sys.exit(main([{str(picture)!r}]))"
+    )
+    # -B: of bytecode, too, nothing would be written, and whoever loads it next would fail.
+    result = python("-B", "-c", code, HOME="/nonexistent", TMPDIR="/nonexistent")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b": 7 (" in result.stdout
+
+
 def test_text(picture, capsys):
     assert command.main([str(picture)]) == 0
     name, answer = capsys.readouterr().out.strip().rsplit(": ", 1)
