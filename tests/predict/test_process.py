@@ -93,3 +93,46 @@ def test_the_library_changes_nothing_of_the_process(python, tmp_path, seven):
     Image.fromarray(seven).save(tmp_path / "seven.png")
     result = python("-c", USE, str(tmp_path / "seven.png"), str(tmp_path / "run"))
     assert result.stdout.decode().strip() == "[] True []", result.stderr.decode()
+
+
+# Reads a picture in another process or thread, before or after this process has read it, too; prints the answers.
+SHARE = """
+import concurrent.futures, multiprocessing, sys
+from digitjax import predict_digit
+from digitjax.config import DigitjaxError
+
+def read(picture):
+    try:
+        return predict_digit(picture).label
+    except DigitjaxError as error:
+        return str(error)
+
+if __name__ == "__main__":
+    how, when, picture = sys.argv[1:]
+    if when == "after":
+        print(read(picture))
+    if how == "threads":
+        pool = concurrent.futures.ThreadPoolExecutor(4)
+    else:
+        pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(how))
+    with pool:
+        print(*pool.map(read, [picture] * 8), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "when", "answer"),
+    [
+        ("fork", "before", "7"),
+        ("fork", "after", "multiprocessing.get_context('spawn')"),
+        ("spawn", "after", "7"),
+        ("threads", "before", "7"),
+    ],
+)
+def test_other_processes_and_threads_read_or_say_at_once_why_not(python, tmp_path, seven, how, when, answer):
+    Image.fromarray(seven).save(tmp_path / "seven.png")
+    (tmp_path / "share.py").write_text(SHARE, encoding="utf-8")
+    result = python(str(tmp_path / "share.py"), how, when, str(tmp_path / "seven.png"))
+    answers = result.stdout.decode().splitlines()[-8:]
+    assert len(answers) == 8, result.stderr.decode()
+    assert all(answer in line for line in answers)
