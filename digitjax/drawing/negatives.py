@@ -1,4 +1,4 @@
-"""Images without a digit, drawn for training, so that a network learns what is none."""
+"""Non-digits, drawn for training, so that a network learns to refuse them."""
 
 from collections.abc import Callable, Sequence
 
