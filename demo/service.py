@@ -12,9 +12,8 @@ import numpy as np
 from views import View, view_message, view_prediction, view_reading
 
 from digitjax.config import DIGITS
-from digitjax.pictures.pdf import list_pages, render_page, split_page
 from digitjax.pictures.preprocess import PreprocessedImage
-from digitjax.pictures.source import ImageSource, load_picture
+from digitjax.pictures.source import load_picture
 from digitjax.predict import ImageError, Prediction, Recognizer, predict_each
 from digitjax.predict.results import csv_columns, to_csv_row
 
@@ -75,15 +74,12 @@ class Service:
         return gr.update(value=view, visible=True), gr.update(visible=False)
 
     def show_many(self, paths: list[str] | None) -> tuple[Any, Any]:
-        """Shows a row for each file, of a PDF for each page, and offers them as CSV.
-
-        The page itself holds that: nothing of it stays here.
-        """
-        pictures = [page for path in paths or [] for page in list_pages(Path(path))]
-        if len(pictures) > MAX_FILES:
-            raise refuse(f"{len(pictures):,} pictures are too many: choose up to {MAX_FILES} at a time")
-        results = predict_each(self.recognizer, map(_attempt_upload, pictures))  # one at a time in memory
-        named = [(picture.name, result) for picture, result in zip(pictures, results, strict=True)]
+        """Shows a row for each file, and offers them as CSV, which the page itself holds: nothing of it stays here."""
+        paths = paths or []
+        if len(paths) > MAX_FILES:
+            raise refuse(f"{len(paths):,} pictures are too many: choose up to {MAX_FILES} at a time")
+        results = predict_each(self.recognizer, map(_attempt_upload, paths))  # one at a time in memory
+        named = [(Path(path).name, result) for path, result in zip(paths, results, strict=True)]
         table = io.StringIO()
         writer = csv.writer(table)
         writer.writerow(csv_columns(DIGITS))
@@ -143,12 +139,9 @@ def read_upload(path: str) -> bytes:
         raise ImageError("was uploaded a while ago and is deleted by now: upload it again") from None
 
 
-def _attempt_upload(picture: Path) -> ImageSource | ImageError:
-    """Returns the bytes of a file, or a page of a PDF."""
-    file, page = split_page(picture)
+def _attempt_upload(path: str) -> bytes | ImageError:
     try:
-        content = read_upload(str(file))
-        return content if page is None else render_page(content, page)
+        return read_upload(path)
     except ImageError as error:
         return error
 

@@ -131,7 +131,7 @@ def _add_link(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
 def _finish_one(
     rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas], shake: float = 2
 ) -> UInt8[np.ndarray, "28 28"]:
-    """Draws a digit until something is left of it, shaken less than non-digits, or it would become one."""
+    """Draws a digit until something is left of it; digits are shaken less than what is none, or they would be none."""
     while (image := finish_drawing(rng, draw(rng), shake)) is None:
         pass
     return image

@@ -59,7 +59,7 @@ def draw_hand(rng: np.random.Generator, character: Character) -> Canvas:
 
 
 def draw_plain(characters: Sequence[Character]) -> Dataset:
-    """Brings characters to MNIST's form as they were written, to measure by; non-digits have the label 10."""
+    """Brings characters to MNIST's form as they were written, to measure by; those of no digit have the label 10."""
     rng, images = np.random.default_rng(0), []
     for character in characters:
         if isinstance(character.ink, np.ndarray):

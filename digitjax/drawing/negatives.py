@@ -1,4 +1,4 @@
-"""Non-digits, drawn for training, so that a network learns to refuse them."""
+"""Images without a digit, drawn for training, so that a network learns what is none."""
 
 from collections.abc import Callable, Sequence
 

@@ -6,7 +6,6 @@ same code runs on one device, where nothing here has an effect, on many, and in 
 
 import contextlib
 import functools
-import os
 import re
 from collections.abc import Iterator
 from typing import TypeVar
@@ -104,24 +103,6 @@ def is_loss_of_another(error: Exception) -> bool:
     while cause := causes[-1].__cause__:
         causes.append(cause)
     return any(isinstance(cause, (RuntimeError, ValueError)) and _LOSS.search(str(cause)) for cause in causes)
-
-
-@functools.cache
-def _first_process_id() -> int:
-    return os.getpid()
-
-
-def refuse_fork() -> None:
-    """Refuses to compute in a process that was forked from one that computed: JAX would wait for its threads for ever.
-
-    Raises:
-      DigitjaxError: This is such a process.
-    """
-    if os.getpid() != _first_process_id():  # a fork inherits what was cached
-        raise DigitjaxError(
-            "this process was forked from one that had used a model, and lacks the threads that JAX started there: "
-            "start it with multiprocessing.get_context('spawn'), or use models in the forked processes alone"
-        )
 
 
 def is_first_process() -> bool:

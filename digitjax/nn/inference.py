@@ -55,7 +55,6 @@ def compile_apply(model: nn.Module, variables: Variables) -> Apply:
 
 def assemble_model(config: TrainConfig, variables: Variables) -> TrainedModel:
     """Returns a network with these weights, on all devices of this process; it isn't calibrated yet."""
-    devices.refuse_fork()
     network = create_model(config)
     variables = devices.replicate(variables, devices.local_mesh())  # once and for all: it is asked again and again
     return TrainedModel(config, network, variables, compile_apply(network, variables))
@@ -75,11 +74,7 @@ def compute_logits(apply: Apply, images: UInt8[np.ndarray, "n 28 28 1"]) -> Floa
     Args:
       apply: The network with its weights.
       images: Light ink on a dark ground.
-
-    Raises:
-      DigitjaxError: This process was forked from one that had used a model.
     """
-    devices.refuse_fork()
     mesh = devices.local_mesh()
     few, many = CPU_BATCHES if layers.on_cpu() else (ACCELERATOR_BATCH, ACCELERATOR_BATCH)
     batch_size = 1 if len(images) == 1 else devices.round_up(few if len(images) < many else many, mesh)

@@ -14,8 +14,7 @@ def find_pictures(folder: Path) -> list[Path]:
     """Returns the pictures in a folder and below, in natural order.
 
     A picture is what begins as one, whatever its name, and what is named as one, so that it is not passed over in
-    silence if it can't be read: a damaged file, a broken link, a named pipe; so is a folder that can't be entered.
-    Hidden files are none.
+    silence if it can't be read: a damaged file, a broken link, a named pipe. Hidden files are none.
     """
     return sorted(filter(_is_picture, _walk(folder)), key=natural_order)
 
@@ -28,24 +27,16 @@ def natural_order(path: Path) -> tuple[list[str | int], ...]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Returns what lies in a folder and below, but hidden things; folders that are links aren't entered.
-
-    A folder below that can't be entered stands for itself.
-    """
+    """Returns what lies in a folder and below, but hidden things; folders that are links aren't entered."""
     found = []
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
-        try:
-            found += _walk(path) if path.is_dir() and not path.is_symlink() else [path]
-        except PermissionError:
-            found.append(path)
+        found += _walk(path) if path.is_dir() and not path.is_symlink() else [path]
     return found
 
 
 def _is_picture(path: Path) -> bool:
-    if path.is_dir() and not path.is_symlink():
-        return True  # it can't be entered, and opening it will say why
     suffix = path.suffix.lower()
     if suffix in (".pdf", *HEIC_SUFFIXES) or Image.registered_extensions().get(suffix) in FORMATS:
         return not path.is_dir()

@@ -13,7 +13,7 @@ from digitjax.config import LossName, TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """How well a model tells digits from non-digits, by `is_digit_score`."""
+    """How well a model tells digits from what is none, by `is_digit_score`."""
 
     accepted: float
     """Share of the digits at or above the threshold."""

@@ -208,18 +208,6 @@ def test_many_pictures_are_not_in_memory_together(service, tmp_path):
     assert twenty < 10 * one  # while one is opened, a few before it may still be there
 
 
-def test_each_page_of_a_pdf_has_a_row(service, seven, tmp_path):
-    _, reader = service
-    pages = [Image.fromarray(seven), Image.fromarray(np.full_like(seven, 255))]
-    pages[0].save(tmp_path / "scan.pdf", save_all=True, append_images=pages[1:])
-    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4")
-    table, _ = reader.show_many([str(tmp_path / "scan.pdf"), str(tmp_path / "broken.pdf")])
-    (first, digit, *_), (second, none, _, note), (broken, *_, error) = table["value"]
-    assert (first, digit, second, none, note) == ("scan.pdf#page=1", "7", "scan.pdf#page=2", "none", "blank")
-    assert broken == "broken.pdf"
-    assert error.startswith("is a PDF that can't be read")
-
-
 def test_more_pictures_than_are_read_at_a_time_are_refused_in_plain_words(service):
     module, reader = service
     with pytest.raises(gradio.Error, match="1,234 pictures are too many: choose up to 200 at a time"):

@@ -1,6 +1,5 @@
 import os
 import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,22 +49,6 @@ def test_pictures_are_known_by_content_or_name_and_come_in_natural_order(tmp_pat
     assert unread.keys() == {"broken.jpg", "empty.gif", "loop.png", "pipe.png", "text.png"}
     assert "No such file" in unread["broken.jpg"]
     assert "named pipe" in unread["pipe.png"]
-
-
-def test_a_folder_that_cant_be_entered_is_named_and_the_rest_is_read(tmp_path, monkeypatch):
-    (tmp_path / "closed").mkdir()
-    GRAY.save(tmp_path / "a.png")
-    iterdir = Path.iterdir
-
-    def refuse(folder):  # the rights of a folder say nothing to those who may do everything
-        if folder.name == "closed":
-            raise PermissionError
-        return iterdir(folder)
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    assert find_pictures(tmp_path) == [tmp_path / "a.png", tmp_path / "closed"]
-    with pytest.raises(ImageError, match=r"closed: can't be opened"):
-        load_picture(tmp_path / "closed", 100)
 
 
 def test_sockets_and_devices_are_not_opened(tmp_path, monkeypatch):
