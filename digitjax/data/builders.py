@@ -15,7 +15,7 @@ from PIL import Image
 
 from digitjax.config import SIZE
 from digitjax.data.arrays import Dataset, DatasetError
-from digitjax.data.idx import IdxFiles, find_idx_files
+from digitjax.data.idx import IdxFiles, find_idx_files, require_folder
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -190,8 +190,8 @@ class ExtraBuilder(Builder):
         Raises:
           DatasetError: The folder is missing, even if the data was prepared before.
         """
-        if folder and not folder.is_dir():
-            raise DatasetError(f"{folder}: is not a folder; give the one that holds {', '.join(self.FILES)}")
+        if folder:
+            require_folder(folder, self.FILES)
         self._folder = folder
         self._found = {name: _find_files(folder, name) if folder else [] for name in self.FILES}
         self.downloads = bool(self.URL) and not all(self._found.values())

@@ -101,14 +101,23 @@ def _idx_md5(values: NDArray[np.uint8]) -> str:
     return hashlib.md5(header + values.tobytes(), usedforsecurity=False).hexdigest()
 
 
+def require_folder(folder: Path, names: Sequence[str]) -> None:
+    """Refuses what is no folder, and so can't hold the files of these names.
+
+    Raises:
+      DatasetError: It is missing, or something else.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: is not a folder; give the one that holds {', '.join(names)}")
+
+
 def find_idx_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """Finds published files in a folder, with or without their `.gz`.
 
     Raises:
       DatasetError: The folder or a file is missing; the message names it.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: is not a folder; give the one that holds {', '.join(names)}")
+    require_folder(folder, names)
     found = {}
     for name in names:
         candidates = (folder / name, folder / name.removesuffix(".gz"))

@@ -44,11 +44,11 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    if path.is_dir() and not path.is_symlink():
-        return True  # it can't be entered, and opening it will say why
+    if path.is_dir():
+        return not path.is_symlink()  # the others can't be entered, and opening one will say why
     suffix = path.suffix.lower()
     if suffix in (".pdf", *HEIC_SUFFIXES) or Image.registered_extensions().get(suffix) in FORMATS:
-        return not path.is_dir()
+        return True
     return path.is_file() and _begins_as_picture(path)  # a pipe isn't opened, which could wait for ever
 
 

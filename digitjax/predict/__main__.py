@@ -67,7 +67,7 @@ def predict(args: PredictArguments) -> int:
     write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
     inputs = _expand(args.paths)
     head = list(itertools.islice(inputs, 2))
-    is_one = len(head) == 1 and head[0][0] == args.paths[0]  # and no folder of one
+    is_one = len(head) == 1 and Path(head[0][0]) == Path(args.paths[0])  # what was named, and not what lies in it
     write_text = functools.partial(_write_text, is_one=is_one)
     writers: dict[str, Callable[[str, Result], None]] = {"text": write_text, "json": _write_json, "csv": write_csv}
     write = writers[args.format]

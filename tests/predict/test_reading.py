@@ -122,12 +122,15 @@ def test_candidates_keep_to_their_row():
         assert all(0 <= c.first < c.last <= len(row.log_skips) for c in row.candidates)
 
 
-def test_text_and_json(tmp_path, capsys):
+def test_text_and_json(tmp_path, capsys, monkeypatch):
     path = tmp_path / "sheet.png"
     Image.fromarray(draw(["302", "74"])).save(path)
     assert command.main(["--read", str(path)]) == 0
     assert capsys.readouterr().out == "302\n74\n"
     Image.new("L", (80, 80), 255).save(tmp_path / "blank.png")
+    monkeypatch.chdir(path.parent)
+    assert command.main(["--read", f"./{path.name}"]) == 0  # one picture needs no name, however it was named
+    assert capsys.readouterr().out == "302\n74\n"
     assert command.main(["--read", str(path), str(tmp_path / "blank.png")]) == 0
     assert capsys.readouterr().out == f"{path}: 302\n{path}: 74\n{tmp_path / 'blank.png'}: no digits\n"
     (tmp_path / "blank.png").unlink()
