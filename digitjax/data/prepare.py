@@ -57,7 +57,9 @@ def _prepare(builder: Builder, name: str) -> None:
     except tfds.core.download.download_manager.NonMatchingChecksumError as error:
         raise DatasetError(f"{name}: what was sent is not the published file: {error}") from error
     except OSError as error:
-        raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
+        if not builder.is_prepared():  # by another process meanwhile, whose copy is as good
+            raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
+        builder.info.read_from_directory(builder.data_path)
     finally:
         tfds.enable_progress_bar()
 

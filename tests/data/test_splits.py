@@ -185,6 +185,18 @@ def test_a_faulty_file_leaves_nothing_prepared(tmp_path, idx_dir):
     assert len(load_tiny(tmp_path, idx_dir).test.labels) == 15
 
 
+def test_two_processes_may_prepare_at_once(tmp_path, idx_dir, monkeypatch):
+    split = Tiny._split_generators
+
+    def prepare_elsewhere_first(builder, dl_manager):
+        monkeypatch.setattr(Tiny, "_split_generators", split)
+        load_tiny(tmp_path, idx_dir)
+        return split(builder, dl_manager)
+
+    monkeypatch.setattr(Tiny, "_split_generators", prepare_elsewhere_first)
+    assert len(load_tiny(tmp_path, idx_dir).test.labels) == 15
+
+
 def test_a_broken_prepared_copy_is_named(tmp_path, idx_dir):
     load_tiny(tmp_path, idx_dir)
     (records,) = (tmp_path / "tfds").rglob("*-test.array_record*")
