@@ -1,11 +1,10 @@
 """Test accuracy of a recipe over several seeds: mean and standard deviation, with its size, its cost and calibration.
 
     python benchmarks/accuracy.py --preset best --idx-dir FOLDER --out FILE.json     # five trainings, one after another
-    python benchmarks/accuracy.py --extra-datasets unipen --extra-dir FOLDER ...     # with digits by other hands, too
+    python benchmarks/accuracy.py --extra-datasets unipen --extra-dir FOLDER ...     # with digits by other writers, too
 
-Every seed is a run of `python -m digitjax.train` of its own, and its test set is read when it has ended. The file is
-written after each seed; seeds that it holds already, of the same recipe, aren't trained again, and a run that was
-stopped goes on where it stood.
+Each seed is a separate run of `python -m digitjax.train`, which reads the test set at its end. The file is written
+after each seed. Seeds of the same recipe that it already holds aren't trained again, and a stopped run is resumed.
 """
 
 import argparse
@@ -45,7 +44,7 @@ def count_multiply_adds(config: TrainConfig) -> int:
 
 
 def get_shapes(config: TrainConfig) -> Any:
-    """Returns the shapes of a network's variables, without computing any."""
+    """Returns the shapes of a network's variables, without computing them."""
     network = create_model(config)
     return jax.eval_shape(lambda: init_variables(network, jax.random.key(0)))
 
@@ -68,7 +67,7 @@ def _count(jaxpr: Any) -> int:
 
 
 def train_seed(preset: str, config: TrainConfig, run: Path, sources: Sequence[str]) -> None:
-    """Trains one seed in a process of its own, or goes on with it; `sources` are options that say where data lies."""
+    """Trains or resumes one seed in a separate process; `sources` are options that say where the data is."""
     command = [sys.executable, "-m", "digitjax.train", "--dataset", "mnist", "--preset", preset]
     command += ["--seed", str(config.seed), "--out", str(run), *sources]
     command += ["--extra-datasets", *config.extra_datasets] if config.extra_datasets else []
@@ -77,7 +76,7 @@ def train_seed(preset: str, config: TrainConfig, run: Path, sources: Sequence[st
 
 
 def measure(run: Path, test: Dataset) -> dict[str, Any]:
-    """Returns a finished run's figures; those without test-time augmentation, and its cost, stand beside them."""
+    """Returns a finished run's figures, and for comparison those without test-time augmentation, and its cost."""
     report = json.loads((run / "report.json").read_text())
     history = read_history(run)
     trained = load_model(run)
@@ -96,7 +95,7 @@ def measure(run: Path, test: Dataset) -> dict[str, Any]:
 
 
 def measure_hands(trained: TrainedModel) -> dict[str, float]:
-    """Returns how a run reads the writers that it held out: digits right, right and accepted; others refused; AUROC."""
+    """Returns how a run reads its held-out writers: digits right, right and accepted; others refused; AUROC."""
     figures, scores, truth = {}, [], []
     for name in trained.config.extra_datasets:
         digits, others = divide_hands(load_extra([name], fold=trained.config.seed % FOLDS)[1])
@@ -120,7 +119,7 @@ def measure_hands(trained: TrainedModel) -> dict[str, float]:
 def time_logits(
     trained: TrainedModel, images: UInt8[np.ndarray, "n 28 28 1"], *, tta: bool
 ) -> tuple[float, Float[np.ndarray, "n classes"]]:
-    """Returns the seconds that it takes to compute the logits of all images, and the logits."""
+    """Returns the seconds that computing the logits of all images takes, and the logits."""
     begin = time.perf_counter()
     logits = predict_logits(trained, images, tta=tta)
     return time.perf_counter() - begin, logits
@@ -145,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="best", help="the recipe (default: best)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 to 4")
-    parser.add_argument("--extra-datasets", nargs="*", default=[], help="as of digitjax.train")
+    parser.add_argument("--extra-datasets", nargs="*", default=[], help="as in digitjax.train")
     parser.add_argument("--idx-dir", type=Path, help="the folder of MNIST's four files")
     parser.add_argument("--extra-dir", type=Path, help="the folder of the extra data sets' files")
     parser.add_argument("--runs", type=Path, default=Path("checkpoints"), help="the folder of the runs' folders")

@@ -1,11 +1,10 @@
-"""Accuracy on pictures composed of MNIST's validation digits and of drawings without one, whose truth is known.
+"""Accuracy on composed pictures of known content: MNIST's validation digits, and drawings without a digit.
 
     python benchmarks/composed.py --idx-dir FOLDER      # one digit on paper, none, numbers of several digits, words
     python benchmarks/composed.py --idx-dir FOLDER --fit
 
-Pen, paper, light, rules, neighbours and the gaps between digits are drawn at random. With `--fit` the constants by
-which `Recognizer.read` weighs cuts and shapes are tried one after the other, on other pictures than those that are
-reported.
+Pen, paper, light, ruled lines, neighbours and the gaps between digits are drawn at random. With `--fit`, the constants
+with which `Recognizer.read` weighs cuts and shapes are tried one after another, on other pictures than those reported.
 """
 
 import argparse
@@ -30,7 +29,7 @@ from digitjax.predict import Recognizer, rows
 
 FIT_SEED, REPORT_SEED = 1, 2
 
-# What `--fit` tries: the constants of `read` that are weights, not measures.
+# What `--fit` tries: the constants of `read` that are weights, not measurements.
 CHOICES: list[tuple[ModuleType, str, tuple[float, ...]]] = [
     (segment, "LOG_CUT", (-0.5, -1.0, -1.5, -2.0, -3.0)),
     (rows, "NARROW_TOLERANCE", (1.0, 1.5, 2.0, 3.0)),
@@ -53,16 +52,16 @@ class Composed(NamedTuple):
 
 
 def draw_digit(rng: np.random.Generator, image: NDArray[np.uint8], height: float) -> NDArray[np.float32]:
-    """Enlarges an MNIST digit to a height in pixels, slanted a little; ink 0 to 1."""
+    """Enlarges an MNIST digit to a height in pixels, a little wider or narrower; ink 0 to 1."""
     rows, columns = np.nonzero(image)
     ink = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32) / 255
     scale = height / max(len(ink), 12)
     large = cv2.resize(ink, None, fx=scale * rng.uniform(0.85, 1.1), fy=scale, interpolation=cv2.INTER_CUBIC)
-    return np.clip((large - 0.3) / 0.4, 0, 1)  # MNIST's soft edges, enlarged, are those of a pen again
+    return np.clip((large - 0.3) / 0.4, 0, 1)  # makes MNIST's soft edges, now enlarged, as sharp as a pen's again
 
 
 def compose_number(rng: np.random.Generator, dataset: Dataset, num_digits: int) -> tuple[NDArray[np.float32], str]:
-    """Writes digits in a row, some touching, some with a dot, a comma or a dash between; ink 0 to 1."""
+    """Writes digits in a row, some touching, some with a dot, a comma or a dash in between; ink 0 to 1."""
     height = rng.uniform(40, 90)
     canvas = np.zeros((round(2.4 * height), round((num_digits + 1) * 1.7 * height)), np.float32)
     x, label = 0.5 * height, ""
@@ -94,7 +93,7 @@ def _add_mark(rng: np.random.Generator, canvas: NDArray[np.float32], x: float, b
 
 
 def compose_digit(rng: np.random.Generator, dataset: Dataset) -> tuple[NDArray[np.float32], str]:
-    """Writes one digit anywhere on its paper, with a neighbour's stroke at the rim now and then; ink 0 to 1."""
+    """Writes one digit anywhere on its paper, sometimes with a neighbour's stroke at the edge; ink 0 to 1."""
     i = int(rng.integers(len(dataset.labels)))
     height = rng.uniform(60, 200)
     digit = draw_digit(rng, dataset.images[i, ..., 0], height)
@@ -110,7 +109,7 @@ def compose_digit(rng: np.random.Generator, dataset: Dataset) -> tuple[NDArray[n
 
 
 def draw_letters(rng: np.random.Generator, n: int) -> Dataset:
-    """Draws letters in MNIST's form."""
+    """Draws letters in MNIST's format."""
     drawings = (finish_drawing(rng, draw_character(rng)) for _ in itertools.count())
     images = itertools.islice((image for image in drawings if image is not None), n)
     return Dataset(np.stack(list(images))[..., None], np.full(n, len(DIGITS), np.int32))
@@ -125,7 +124,7 @@ def photograph(rng: np.random.Generator, ink: NDArray[np.float32]) -> NDArray[np
         angle = rng.uniform(0, 2 * np.pi)
         side = (np.cos(angle) * (x - x.mean()) + np.sin(angle) * (y - y.mean())) / rng.uniform(0.02, 0.2)
         paper = paper * (1 - rng.uniform(0.1, 0.45) / (1 + np.exp(-side)))
-    if rng.random() < 0.25:  # rules or squares
+    if rng.random() < 0.25:  # ruled or squared paper
         step, strength = rng.uniform(0.12, 0.5) * height, rng.uniform(0.05, 0.3)
         lines = (np.arange(height) % step) < max(1, 0.01 * height)
         paper = paper * (1 - strength * lines[:, None])
@@ -161,7 +160,7 @@ def fit(recognizer: Recognizer, pictures: list[Composed]) -> None:
     for module, name, choices in CHOICES:
         present = getattr(module, name)
         shares = {}
-        for choice in dict.fromkeys((present, *choices)):  # the present one first: it stays where another is no better
+        for choice in dict.fromkeys((present, *choices)):  # the present one first: it stays unless another is better
             setattr(module, name, choice)
             shares[choice] = share_read(recognizer, pictures)
         best = max(shares, key=lambda choice: shares[choice])

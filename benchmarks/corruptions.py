@@ -2,10 +2,10 @@
 
     python benchmarks/corruptions.py checkpoints/default checkpoints/mnist-cnn-32-64-64 --idx-dir FOLDER --out FILE.json
 
-Each kind is made anew from its description, at the strength that was published, for all test digits and always from the
-same seed. A network sees the corrupted 28x28 pixels as they are, without this library's preprocessing, and answers with
-one of the ten digits; the figure that counts is the mean of the fifteen errors. With `--split validation` the
-validation digits are corrupted instead: that is for choosing between recipes.
+Each kind is reimplemented from its description, at the published strength, for all test digits and always with the same
+seed. A network sees the corrupted 28x28 pixels as they are, without this library's preprocessing, and answers with one
+of the ten digits; the figure that counts is the mean of the fifteen errors. `--split validation` corrupts the
+validation digits instead, for choosing between recipes.
 """
 
 import argparse
@@ -35,24 +35,24 @@ Corruption = Callable[[np.random.Generator, Images], Float[np.ndarray, "n 28 28"
 
 
 def add_shot_noise(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Three photons make white."""
+    """Adds shot noise, with three photons for white."""
     return rng.poisson(images * 3) / 3
 
 
 def add_impulse_noise(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """17 % of the pixels become black or white."""
+    """Turns 17 % of the pixels black or white."""
     noise = rng.integers(0, 2, images.shape)
     return np.where(rng.random(images.shape) < 0.17, noise, images)
 
 
 def add_fog(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Three times as much fog as light, and all of it dimmed to fit."""
+    """Adds three times as much fog as light, and dims the sum to fit."""
     maxima = images.max(axis=(1, 2), keepdims=True)
     return (images + 3 * _draw_plasma(rng, len(images), decay=1.4)) * maxima / (maxima + 3)
 
 
 def _draw_plasma(rng: np.random.Generator, n: int, decay: float) -> Float[np.ndarray, "n 28 28"]:
-    """Draws clouds: corners of maps of 256x256, from 0 to 1, by midpoint displacement (Fournier et al. 1982)."""
+    """Draws clouds: corners of 256x256 maps, from 0 to 1, by midpoint displacement (Fournier et al. 1982)."""
     maps, step, reach = np.zeros((n, 256, 256)), 256, 100.0
     while step >= 2:
         half, corners = step // 2, maps[:, ::step, ::step]
@@ -72,7 +72,7 @@ def _draw_plasma(rng: np.random.Generator, n: int, decay: float) -> Float[np.nda
 
 
 def spatter(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Splashes of mud, a quarter as light as ink, cover the picture."""
+    """Covers the picture with splashes of mud, a quarter as bright as ink."""
     drops = _blur(rng.normal(0.65, 0.3, images.shape), 1) > 0.65
     mud = _blur(drops.astype(np.float64), 1.5)
     mud[mud < 0.8] = 0
@@ -87,7 +87,7 @@ def _blur(images: Float[np.ndarray, "n h w"], sigma: float) -> Float[np.ndarray,
 
 
 def blur_by_glass(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Blurs, swaps half of the pixels with one beside or above, twice over, and blurs again."""
+    """Blurs, swaps half of the pixels with one beside or above them, twice over, and blurs again."""
     images = np.floor(_blur(images, 0.7) * 255) / 255
     everyone = np.arange(len(images))
     for _ in range(2):
@@ -119,7 +119,7 @@ def blur_by_motion(rng: np.random.Generator, images: Images) -> Float[np.ndarray
 
 
 def _warp(images: Images, matrices: Float[np.ndarray, "n 2 2"]) -> Float[np.ndarray, "n 28 28"]:
-    """Maps each place (x, y), measured from the centre, to where its pixel comes from; bilinear, blank outside."""
+    """Maps each position (x, y), measured from the centre, to where its pixel comes from; bilinear, blank outside."""
     y, x = np.mgrid[:SIZE, :SIZE] - CENTER
     places = np.einsum("nij,jyx->niyx", matrices, np.stack([x, y])) + CENTER
     pairs = zip(images, places, strict=True)
@@ -131,7 +131,7 @@ def _draw_signs(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Float
 
 
 def shear(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Leans to either side by 0.4 radians, as scikit-image understood it in 2019: the height shrinks with it."""
+    """Slants to either side by 0.4 radians, as scikit-image understood it in 2019: the height grows with it."""
     lean = 0.4 * _draw_signs(rng, len(images))
     ones, zeros = np.ones(len(images)), np.zeros(len(images))
     return _warp(images, np.stack([ones, -np.sin(lean), zeros, np.cos(lean)], axis=-1).reshape(-1, 2, 2))
@@ -143,7 +143,7 @@ def scale(_: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"
 
 
 def rotate(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Turns to either side by 0.4 radians, 23 degrees."""
+    """Rotates to either side by 0.4 radians, 23 degrees."""
     turn = 0.4 * _draw_signs(rng, len(images))
     cos, sin = np.cos(turn), np.sin(turn)
     return _warp(images, np.stack([cos, -sin, sin, cos], axis=-1).reshape(-1, 2, 2))
@@ -160,12 +160,12 @@ def translate(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 
 
 
 def brighten(_: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Adds half of white."""
+    """Adds half the brightness of white."""
     return images + 0.5
 
 
 def invert_stripes(_: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Makes a negative of the left and the right quarter."""
+    """Inverts the left and the right quarter."""
     images = images.copy()
     for quarter in (images[:, :, :7], images[:, :, 21:]):
         quarter[...] = 1 - quarter
@@ -176,7 +176,7 @@ Columns = Float[np.ndarray, "n"]
 
 
 def _draw_lines(x0: Columns, y0: Columns, x1: Columns, y1: Columns) -> Float[np.ndarray, "n 28 28"]:
-    """Draws a line an image, whose light fades with the distance above and below it: 1 + log(1 - distance / 2.3)."""
+    """Draws a line per image, which fades with the distance above and below it: 1 + log(1 - distance / 2.3)."""
     x0, y0, x1, y1 = (values[:, None, None] for values in (x0, y0, x1, y1))
     y, x = np.mgrid[:SIZE, :SIZE]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -186,7 +186,7 @@ def _draw_lines(x0: Columns, y0: Columns, x1: Columns, y1: Columns) -> Float[np.
 
 
 def add_dotted_line(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Draws a line from the left edge to the right, two pixels long and two pixels not."""
+    """Draws a dotted line from the left edge to the right, two pixels on and two off."""
     n = len(images)
     y0, y1 = rng.integers(0, SIZE - 1, (2, n)).astype(float)
     lines = _draw_lines(np.zeros(n), y0, np.full(n, SIZE - 1.0), y1)
@@ -209,7 +209,7 @@ def add_zigzag(rng: np.random.Generator, images: Images) -> Float[np.ndarray, "n
 
 
 def find_edges(_: np.random.Generator, images: Images) -> Float[np.ndarray, "n 28 28"]:
-    """Leaves the edges alone (Canny 1986), white on black."""
+    """Keeps only the edges (Canny 1986), white on black."""
     return np.stack([feature.canny(image.astype(np.float64)) for image in images]).astype(np.float64)
 
 
@@ -232,11 +232,11 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 CHUNK = 500
-"""So many images at a time: a map of fog is 256x256."""
+"""The number of images at a time: a map of fog is 256x256."""
 
 
 def corrupt(name: str, images: UInt8[np.ndarray, "n 28 28 1"]) -> UInt8[np.ndarray, "n 28 28 1"]:
-    """Returns the images corrupted, whatever else is asked always the same, rounded to whole levels."""
+    """Returns the corrupted images, rounded to whole levels; always the same, whatever other kinds are asked for."""
     rng = np.random.default_rng([SEED, list(CORRUPTIONS).index(name)])
     inks = images[..., 0].astype(np.float32) / 255
     chunks = [CORRUPTIONS[name](rng, inks[start : start + CHUNK]) for start in range(0, len(inks), CHUNK)]

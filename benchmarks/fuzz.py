@@ -1,10 +1,10 @@
-"""Hostile files: mutated pictures of all formats, given to the reader; it may only answer or raise ImageError.
+"""Gives hostile files, mutated pictures of all formats, to the reader, which may only answer or raise ImageError.
 
     python benchmarks/fuzz.py --count 20000 --seed 0
 
-Whole pictures are mutated in their headers and bodies: bytes flipped, numbers made huge, pieces cut out, doubled or
-taken from another format, ends lost, sizes that are lies. A process of its own reads them, so that a crash is seen;
-every file that takes more than 2 s or 1 GiB, crashes or raises anything else is kept, and the exit status is 1.
+Valid pictures are mutated in their headers and bodies: bytes flipped, numbers made huge, pieces cut out, repeated or
+taken from another format, ends cut off, sizes falsified. A separate process reads them, so that a crash is noticed. If
+a file takes more than 2 s or 1 GiB, crashes or raises anything else, it is kept and the exit status is 1.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from digitjax.predict import ImageError
 
 MAX_SECONDS, MAX_BYTES = 2.0, 2**30
 
-# A file that takes so long is given up.
+# After this long, a file is given up.
 GIVE_UP_SECONDS = 60.0
 
-# ---------------------------------------------------------------- whole pictures
+# ---------------------------------------------------------------- valid pictures
 
 
 def draw_whole() -> dict[str, bytes]:
-    """Draws small pictures in every format and many of its kinds."""
+    """Draws small pictures in every format, and in many variants of each."""
     y, x = np.mgrid[:48, :40]
     ink = np.where(np.abs(x - 20) + (y % 7) < 8, 30, 240).astype(np.uint8)
     gray = Image.fromarray(ink)
@@ -83,7 +83,7 @@ def _turned() -> Image.Exif:
 
 
 def _make_bomb(width: int, height: int) -> bytes:
-    """Returns a PNG of a few kilobytes that says, and partly is, that large."""
+    """Returns a PNG of a few kilobytes that claims to be this large, and partly is."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -102,7 +102,7 @@ HEADER = 96
 
 
 def _place(rng: np.random.Generator, data: bytearray) -> int:
-    """Draws a place in a file: in the header as often as in the body."""
+    """Draws a position in a file: half of the time in the header."""
     end = min(len(data), HEADER) if rng.random() < 0.5 else len(data)
     return int(rng.integers(max(end, 1)))
 
@@ -130,12 +130,12 @@ def set_number(rng: np.random.Generator, data: bytearray, _: bytes) -> bytearray
 
 
 def cut_end(rng: np.random.Generator, data: bytearray, _: bytes) -> bytearray:
-    """Loses the end."""
+    """Cuts off the end."""
     return data[: _place(rng, data)]
 
 
 def cut_piece(rng: np.random.Generator, data: bytearray, _: bytes) -> bytearray:
-    """Loses a piece in between."""
+    """Cuts out a piece."""
     i = _place(rng, data)
     del data[i : i + int(rng.integers(1, 64))]
     return data
@@ -149,13 +149,13 @@ def double_piece(rng: np.random.Generator, data: bytearray, _: bytes) -> bytearr
 
 
 def take_other(rng: np.random.Generator, data: bytearray, other: bytes) -> bytearray:
-    """Goes on as another file does, or puts a piece of that in between."""
+    """Continues as another file, or inserts a piece of it."""
     i, k = _place(rng, data), int(rng.integers(max(len(other), 1)))
     return data[:i] + other[k:] if rng.random() < 0.5 else data[:i] + other[k : k + 64] + data[i:]
 
 
 def replace_all(rng: np.random.Generator, data: bytearray, _: bytes) -> bytearray:
-    """Keeps the first bytes, by which a format is known, and goes on at random; or is empty."""
+    """Keeps the first bytes, which identify a format, and continues at random; or leaves an empty file."""
     return data[: int(rng.choice([0, 4, 12, 32]))] + rng.bytes(int(rng.choice([0, 1, 100, 5_000])))
 
 
@@ -166,7 +166,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def make_file(seed: int, index: int, whole: dict[str, bytes]) -> tuple[str, bytes]:
-    """Returns what the `index`-th file of a seed was made of, and the file."""
+    """Returns what the `index`-th file of a seed was made from, and the file."""
     rng = np.random.default_rng([seed, index])
     names = list(whole)
     name, other = names[index % len(names)], whole[names[int(rng.integers(len(names)))]]
@@ -180,7 +180,7 @@ def make_file(seed: int, index: int, whole: dict[str, bytes]) -> tuple[str, byte
 
 
 def read_files(connection: Connection, seed: int, indices: range) -> None:
-    """Reads files and sends (index, what came of it, seconds, bytes by which the process has grown) of each."""
+    """Reads files and sends (index, outcome, seconds, bytes by which the process has grown) for each."""
     whole = draw_whole()
     preprocess_image(whole["png"])
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -192,14 +192,14 @@ def read_files(connection: Connection, seed: int, indices: range) -> None:
             outcome = "read"
         except ImageError:
             outcome = "refused"
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is what is looked for
+        except BaseException as error:  # noqa: BLE001 - any exception is a finding
             outcome = f"raised {type(error).__name__}: {error}"
         grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
         connection.send((index, outcome, time.perf_counter() - begin, grown))
 
 
 def fuzz(count: int, seed: int, kept: Path) -> int:
-    """Reads `count` files, prints what came of them, keeps those that did harm, and returns their number."""
+    """Reads `count` files, prints the outcomes, keeps the harmful files, and returns their number."""
     context = multiprocessing.get_context("spawn")
     outcomes, slowest, most, harmful, index = Counter[str](), (0.0, 0), 0, list[tuple[int, str]](), 0
     while index < count:

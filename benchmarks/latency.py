@@ -1,11 +1,11 @@
-"""How long reading takes: one picture once warm, ten thousand digits, and a whole process for one picture.
+"""How long reading takes: one picture when warm, ten thousand digits, and a whole process for one picture.
 
     pip install -e '.[bench]'
     python benchmarks/latency.py --out benchmarks/latency.json
 
-digitjax, PyTorch, Keras and ONNX Runtime run the network that ships with its own weights (`vgg_peers.py`), and take
-turns. digitjax also finds the ink, mends it and looks whether there is a digit at all; the others do what tutorials do:
-grey, inverted, reduced to 28x28. Printed are medians over the turns, and each process's largest memory.
+digitjax, PyTorch, Keras and ONNX Runtime take turns at running the shipped network with its weights (`vgg_peers.py`).
+digitjax also finds the ink, repairs it and checks whether there is a digit at all; the others do what tutorials do:
+convert to grey, invert, reduce to 28x28. It prints medians over the turns, and each process's peak memory.
 """
 
 import argparse
@@ -30,17 +30,17 @@ from machine import describe_machine, take_turns
 OURS = "digitjax"
 NAMES = (OURS, *vgg_peers.LOADERS)
 
-# A drawing of the sketchpad's size.
+# A drawing as large as a small upload.
 SKETCH, SKETCH_SIZE = "sketch.png", 280
 NUM_DIGITS = 10_000
 WARM_READINGS = 200
 
-# The largest difference between two frameworks' logits that float32's rounding explains.
+# The largest difference between two frameworks' logits that float32 rounding explains.
 MAX_DIFFERENCE = 1e-3
 
 
 def prepare(folder: Path) -> None:
-    """Writes the peers' models and a sketch, in a process of its own: its memory would count as its children's."""
+    """Writes the peers' models and a sketch, in its own process: its memory would count towards its children's."""
     from read_speed import draw_sketch, encode
 
     from digitjax.runs.weights import default_checkpoint, load_model
@@ -50,7 +50,7 @@ def prepare(folder: Path) -> None:
 
 
 def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_peers.Predict]:
-    """Returns what reads one picture, and what computes logits."""
+    """Returns a function that reads one picture, and one that computes logits."""
     if name != OURS:
         predict = vgg_peers.LOADERS[name](folder)
         return lambda picture: int(predict(vgg_peers.prepare(picture)).argmax()), predict
@@ -67,7 +67,7 @@ def load(name: str, folder: Path) -> tuple[Callable[[bytes], int | None], vgg_pe
 
 
 def work(name: str, folder: Path, picture: bytes, images: np.ndarray, connection: Connection) -> None:
-    """Measures whenever it is asked to, in a process of its own; sends seconds, digits a second, logits and memory."""
+    """Measures on request, in its own process; sends seconds, digits per second, logits and memory."""
     read, predict = load(name, folder)
     while connection.recv():
         seconds = []
@@ -82,7 +82,7 @@ def work(name: str, folder: Path, picture: bytes, images: np.ndarray, connection
 
 
 def measure_warm(folder: Path, num_turns: int) -> dict[str, dict[str, Any]]:
-    """Returns for each framework the seconds of all readings, the digits a second of each turn, and the memory."""
+    """Returns for each framework the seconds of all readings, the digits per second of each turn, and the memory."""
     picture = (folder / SKETCH).read_bytes()
     images = np.random.default_rng(0).integers(0, 256, (NUM_DIGITS, 28, 28, 1)).astype(np.uint8)
     figures: dict[str, dict[str, Any]] = {name: {"seconds": [], "digits_per_second": []} for name in NAMES}
@@ -99,7 +99,7 @@ def measure_warm(folder: Path, num_turns: int) -> dict[str, dict[str, Any]]:
 
 
 def measure_process(command: list[str]) -> tuple[float, int]:
-    """Returns the seconds and the largest memory of a whole process."""
+    """Returns the seconds and the peak memory of a whole process."""
     begin = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603
         _, status, usage = os.wait4(process.pid, 0)
@@ -111,7 +111,7 @@ def measure_process(command: list[str]) -> tuple[float, int]:
 
 
 def measure_cold(folder: Path, num_turns: int) -> dict[str, list[tuple[float, int]]]:
-    """Returns seconds and memory of whole processes that read one picture; the first turn warms the disk's cache."""
+    """Returns seconds and memory of whole processes that read one picture; the first turn warms the disk cache."""
     peers, path = vgg_peers.__file__, folder / SKETCH
     commands = {name: [sys.executable, peers, name, str(folder), str(path)] for name in vgg_peers.LOADERS}
     commands = {OURS: [sys.executable, "-m", "digitjax.predict", str(path)], **commands}

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and how contenders take turns on it."""
+"""Describes the machine of a benchmark, and lets contenders take turns on it."""
 
 import contextlib
 import importlib.metadata
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def describe_machine(packages: set[str]) -> dict[str, Any]:
-    """Returns processor, number of processors that may be used, and the versions of those packages that are there."""
+    """Returns processor, number of usable processors, and the versions of those packages that are installed."""
     versions = {}
     for package in sorted(packages):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -29,16 +29,16 @@ def describe_machine(packages: set[str]) -> dict[str, Any]:
 def take_turns(
     work: Callable[..., None], names: Sequence[str], arguments: tuple[Any, ...], num_turns: int
 ) -> Iterator[tuple[str, Any]]:
-    """Lets contenders measure in turn, so that all meet the same machine; yields names and what they found.
+    """Lets contenders measure in turn, so that all get the same conditions; yields names and results.
 
-    Each waits in a process of its own. Its first turn, in which it compiles and warms up, isn't yielded.
+    Each waits in its own process. Its first turn, in which it compiles and warms up, isn't yielded.
 
     Args:
-      work: Called as `work(name, *arguments, connection)` in each process: for every True that it receives it measures
-        and sends what it found; at the first False it returns.
+      work: Called as `work(name, *arguments, connection)` in each process: for every True that it receives, it
+        measures and sends the result; at the first False it returns.
       names: The contenders.
-      arguments: What all get.
-      num_turns: How often each is asked.
+      arguments: The arguments that all get.
+      num_turns: How often each measures.
     """
     context = multiprocessing.get_context("spawn")  # no framework survives a fork
     workers = {}

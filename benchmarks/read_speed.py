@@ -1,8 +1,8 @@
-"""How long one picture takes to read, from encoded bytes to the digit, with the weights that ship.
+"""How long one picture takes to read, from encoded bytes to the digit, with the shipped weights.
 
     python benchmarks/read_speed.py
 
-Prints the median and the 99th percentile in milliseconds, and the median of what Pillow's decoding alone takes.
+Prints the median and the 99th percentile in milliseconds, and the median for Pillow's decoding alone.
 """
 
 import io
@@ -19,19 +19,19 @@ from PIL import Image
 
 from digitjax.predict import Recognizer, process
 
-# A 7, in shares of the shorter side.
+# A 7, in fractions of the shorter side.
 STROKE = ((0.28, 0.25), (0.68, 0.25), (0.43, 0.79))
 
 
 def draw_sketch(size: int) -> NDArray[np.uint8]:
-    """Draws with a mouse on white: uint8 [size, size, 3]."""
+    """Draws as with a mouse, on white: uint8 [size, size, 3]."""
     paper = np.full((size, size, 3), 255, np.uint8)
     points = (np.array(STROKE) * size).astype(np.int32)
     return cv2.polylines(paper, [points], isClosed=False, color=(0, 0, 0), thickness=size // 16, lineType=cv2.LINE_AA)
 
 
 def draw_photo(height: int, width: int) -> NDArray[np.uint8]:
-    """Draws a pen's strokes on paper with light from one side, a shadow and the camera's noise: uint8 [h, w, 3]."""
+    """Draws pen strokes on paper, with light from one side, a shadow and camera noise: uint8 [h, w, 3]."""
     side = min(height, width)
     ink = np.zeros((height, width), np.uint8)
     points = (np.array(STROKE) * side).astype(np.int32)
@@ -45,20 +45,20 @@ def draw_photo(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def encode(picture: NDArray[np.uint8], file_format: str) -> bytes:
-    """Returns the bytes of a file, of JPEG with quality 90."""
+    """Returns the picture as the bytes of a file; JPEG gets quality 90."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, file_format, quality=90)
     return file.getvalue()
 
 
 def decode(encoded: bytes) -> None:
-    """Decodes with Pillow, in full size."""
+    """Decodes with Pillow, at full size."""
     with Image.open(io.BytesIO(encoded)) as image:
         image.load()
 
 
 def measure_ms(function: Callable[[bytes], object], encoded: bytes, repeats: int) -> NDArray[np.float64]:
-    """Returns how long each of some calls takes, in milliseconds, once warm."""
+    """Returns how long each call takes when warm, in milliseconds."""
     times = []
     for _ in range(repeats + 3):
         start = time.perf_counter()

@@ -1,9 +1,9 @@
-"""How the demo serves: from start to listening, one visitor's answers, and many visitors at once.
+"""How fast the demo is: from start to listening, for one visitor, and for many visitors at once.
 
     python benchmarks/serving.py --clients 30 --requests 20
 
-Starts `demo/app.py` itself. Each client uploads an example of the demo's and asks for its digit, one request after the
-other; every answer is compared with what the library says.
+Starts `demo/app.py` itself. Each client uploads the demo's examples and asks for their digits, one request after
+another; every answer is compared with the library's.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NAMES = ("squared_paper.jpg", "blackboard.jpg", "letter.jpg")
 
 @contextlib.contextmanager
 def run_demo(port: int) -> Iterator[int]:
-    """Runs the demo in a process of its own, and gives that one's number once it listens."""
+    """Runs the demo in its own process, and yields the process's id once it listens."""
     command = [sys.executable, "-u", str(DEMO / "app.py"), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         next(line for line in process.stdout or () if "Running on local URL" in line)
@@ -41,7 +41,7 @@ def run_demo(port: int) -> Iterator[int]:
 
 
 def post(url: str, body: bytes, content_type: str) -> list[str]:
-    """Returns the JSON that a request is answered with."""
+    """Sends a request and returns the JSON of the answer."""
     request = urllib.request.Request(url, body, {"Content-Type": content_type})  # noqa: S310 - this machine's
     with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
         return json.load(response)
@@ -51,7 +51,7 @@ FORM = "multipart/form-data; boundary=x"
 
 
 def make_form(picture: bytes) -> bytes:
-    """Returns a picture as a form of type `FORM` uploads it."""
+    """Returns the body of a form of type `FORM` that uploads a picture."""
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.jpg"\r\n\r\n'
     return head + picture + b"\r\n--x--\r\n"
 
@@ -60,7 +60,7 @@ def ask(address: str, picture: bytes) -> int | None:
     """Uploads a picture and returns its digit."""
     (path,) = post(f"{address}/gradio_api/upload", make_form(picture), FORM)
     body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
-    # Through the queue, as the page asks: an event, then its answer.
+    # Through the queue, like the page: an event, then its answer.
     event = post(f"{address}/gradio_api/call/predict_upload", body, "application/json")["event_id"]
     with urllib.request.urlopen(f"{address}/gradio_api/call/predict_upload/{event}", timeout=120) as stream:  # noqa: S310
         (line,) = [line for line in stream.read().decode().splitlines() if line.startswith("data: ")]
@@ -68,7 +68,7 @@ def ask(address: str, picture: bytes) -> int | None:
 
 
 def measure_clients(address: str, num_clients: int, num_requests: int) -> None:
-    """Lets all clients ask at once, and prints how many answers are right, how long they took and how many a second."""
+    """Lets all clients ask at once; prints how many answers are right, how long they took, and how many per second."""
     pictures = [(DEMO / "examples" / name).read_bytes() for name in NAMES]
     recognizer = Recognizer.load()
     truths = [recognizer.predict_digit(picture).digit for picture in pictures]
@@ -95,12 +95,12 @@ def measure_clients(address: str, num_clients: int, num_requests: int) -> None:
 
 
 def measure_sketch(num_sketches: int = 100) -> None:
-    """Prints how long the server takes for a sketch as the sketchpad sends it, with all that the page shows of it."""
+    """Prints how long the server takes for a sketch from the sketchpad, with all that the page shows for it."""
     sys.path.insert(0, str(DEMO))
-    from app import Reader
+    from service import Service
 
-    reader = Reader(Recognizer.load())
-    reader.warm_up()
+    service = Service(Recognizer.load())
+    service.warm_up()
     sketch = np.full((560, 560), 255, np.uint8)
     cv2.polylines(sketch, [np.array([(170, 120), (390, 120), (250, 450)])], isClosed=False, color=0, thickness=34)
     latencies = []
@@ -109,7 +109,7 @@ def measure_sketch(num_sketches: int = 100) -> None:
         cv2.imwrite(path, sketch)
         for _ in range(num_sketches):
             begin = time.perf_counter()
-            view = reader.show_sketch(path)
+            view = service.show_sketch(path)
             latencies.append(time.perf_counter() - begin)
     p50, p95 = 1e3 * np.quantile(latencies, [0.5, 0.95])
     print(f"a sketch, read as {view['headline']}: p50 {p50:.0f} ms, p95 {p95:.0f} ms on the server's side")

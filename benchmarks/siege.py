@@ -1,10 +1,10 @@
-"""The demo under siege: many clients at once, and among them slow, broken and oversized uploads.
+"""The demo under siege: many clients at once, including slow, broken and oversized uploads.
 
     python benchmarks/siege.py --clients 64 --seconds 120
 
-Starts `demo/app.py` itself. Good requests must get right answers, slow ones too; broken pictures an error event,
-oversized ones status 413. The memory of the server, measured once it is under load and again at the end, may not grow
-by more than 100 MB. The exit status is 1 where any of that is missed.
+Starts `demo/app.py` itself. Good requests must get right answers and slow uploads must succeed; broken pictures must
+get an error event, oversized ones status 413. The server's memory, measured once under load and again at the end, may
+grow by at most 100 MB. Otherwise the exit status is 1.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from digitjax.predict import Recognizer
 NAME = "squared_paper.jpg"
 MAX_GROWTH = 100_000_000
 
-# So long under load before the memory is measured for the first time.
+# How long the server is under load before its memory is first measured.
 WARM_UP_SECONDS = 20
 
-# A slow client sends its picture in pieces, and waits so long between two.
+# A slow client sends its picture in pieces, with this pause between them.
 PIECES, PAUSE_SECONDS = 10, 0.3
 
 # What the clients do, in turn.
@@ -65,7 +65,7 @@ def upload_too_much(host: str) -> int:
 
 
 def predict_broken(address: str) -> str:
-    """Asks for the digit of a file that is no picture; returns "refused" or what else was answered."""
+    """Asks for the digit of a file that isn't a picture; returns "refused" or what else was answered."""
     try:
         answer = ask(address, b"\xff\xd8\xff no JPEG after all")
     except (KeyError, TypeError):  # an error event has no list of answers
@@ -74,7 +74,7 @@ def predict_broken(address: str) -> str:
 
 
 def besiege(address: str, role: str, picture: bytes, truth: int | None) -> str:
-    """Makes one request of a role; returns "as it should" or what was wrong."""
+    """Makes one request in a role; returns "as it should" or what was wrong."""
     host = address.removeprefix("http://")
     try:
         match role:

@@ -1,11 +1,11 @@
-"""Wall clock from the start of a process to a network of 99.0 % and of 99.5 % on MNIST's test set.
+"""Wall-clock time from the start of a process to a network with 99.0 % and with 99.5 % on MNIST's test set.
 
     pip install -e '.[bench]'
     python benchmarks/time_to_accuracy.py FOLDER --out benchmarks/time_to_accuracy.json     # FOLDER: MNIST's four files
 
-Each contender is a whole process: it imports, reads the data, compiles, trains for a number of epochs that was fixed
-before, and reads the test set once, at its end. digitjax's are `python -m digitjax.train` with a preset, and write
-checkpoints, plots and report besides; PyTorch's and Keras's train cnn-32-64-64 with Adam at 1e-3 and batches of 128 on
+Each contender is a whole process: it imports, reads the data, compiles, trains for a number of epochs fixed in advance,
+and reads the test set once, at the end. Those of digitjax are `python -m digitjax.train` with a preset, and also write
+checkpoints, plots and a report. Those of PyTorch and Keras train cnn-32-64-64 with Adam at 1e-3 and batches of 128 on
 all 60,000 images (`trainers.py`), and write nothing. They take turns, each turn with a new seed.
 """
 
@@ -26,20 +26,20 @@ from machine import describe_machine
 
 PRESETS = ("quick", "default")
 
-# With the first number of epochs after which the accuracy on our 5,000 validation images was 99.0 %, with seed 10 and
-# without these among the training images.
+# With the smallest number of epochs after which the accuracy on our 5,000 validation images was 99.0 %, for seed 10 and
+# without these images in training.
 PEERS = {"PyTorch": (trainers.TorchTrainer, 6), "Keras": (trainers.KerasTrainer, 9)}
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
-    """Reads one of MNIST's files, without any check: the peers shall lose no time."""
+    """Reads one of MNIST's files, without any checks, so that the peers lose no time."""
     data = gzip.decompress((folder / name).read_bytes())
     shape = [int.from_bytes(data[4 * i : 4 * i + 4]) for i in range(1, 1 + data[3])]
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
 
 def read_dataset(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads images and labels of MNIST's part `train` or `t10k`."""
+    """Reads the images and labels of MNIST's part `train` or `t10k`."""
     return read_idx(folder, f"{part}-images-idx3-ubyte.gz")[..., None], read_idx(folder, f"{part}-labels-idx1-ubyte.gz")
 
 

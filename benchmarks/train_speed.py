@@ -1,11 +1,11 @@
-"""Training throughput on the CPU: digitjax, PyTorch, Keras and Flax as it is usually written, on the same work.
+"""Training throughput on the CPU: digitjax, PyTorch, Keras and typical Flax code, on the same work.
 
     pip install -e '.[bench]'
     python benchmarks/train_speed.py --idx-dir FOLDER --out benchmarks/train_speed.json
 
 The work is one epoch of cnn-32-64-64 (93,322 parameters), batch 128, Adam, over the training images: `trainers.py`.
-Each framework waits in a process of its own, with its network compiled, and they take turns, so that all meet the same
-machine. Printed are images a second, median and range over the turns, and the ratios of medians.
+Each framework waits in its own process, with its network compiled. They take turns, so that all get the same
+conditions. It prints images per second, median and range over the turns, and the ratios of medians.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from machine import describe_machine, take_turns
 
 from digitjax.data.splits import load_splits
 
-# By name: the class in `trainers.py`, and the packages whose versions count.
+# By name: the class in `trainers.py`, and the packages whose versions matter.
 PEERS: dict[str, tuple[type[trainers.Trainer], tuple[str, ...]]] = {
     "digitjax": (trainers.DigitjaxTrainer, ("digitjax", "jax")),
     "PyTorch": (trainers.TorchTrainer, ("torch",)),
@@ -31,7 +31,7 @@ PEERS: dict[str, tuple[type[trainers.Trainer], tuple[str, ...]]] = {
 
 
 def work(name: str, images: np.ndarray, labels: np.ndarray, connection: Connection) -> None:
-    """Trains an epoch whenever it is asked to, in a process of its own, and answers with the seconds."""
+    """Trains an epoch on request, in its own process, and answers with the seconds."""
     trainer = PEERS[name][0](images, labels)
     while connection.recv():
         begin = time.perf_counter()
@@ -40,7 +40,7 @@ def work(name: str, images: np.ndarray, labels: np.ndarray, connection: Connecti
 
 
 def measure(images: np.ndarray, labels: np.ndarray, num_turns: int) -> dict[str, list[float]]:
-    """Returns the images a second of each turn, for each framework."""
+    """Returns the images per second of each turn, for each framework."""
     speeds: dict[str, list[float]] = {name: [] for name in PEERS}
     for name, seconds in take_turns(work, list(PEERS), (images, labels), num_turns):
         speeds[name].append(len(labels) / seconds)
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--idx-dir", type=Path, help="a folder with MNIST's four files (default: ask TFDS)")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--images", type=int, help="use so many training images only, for a quick look")
+    parser.add_argument("--images", type=int, help="use only this many training images, for a quick look")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     args = parser.parse_args()
     train = load_splits("mnist", None, args.idx_dir).train

@@ -1,8 +1,8 @@
 """The same small training in four frameworks: cnn-32-64-64, Adam at 1e-3, cross-entropy, a new order each epoch.
 
-Each function takes the training images and gives a network in training; each imports its framework itself, so that a
-process loads one of them alone. All use as many threads as the process may run on, and each is written as its own
-documentation teaches, without the data loader where the data fits into memory: what is compared is the training step.
+Each class takes the training images and holds a network in training; each imports its own framework, so that a process
+loads only one of them. All use as many threads as the process has processors. Each is written as its documentation
+teaches, but without a data loader where the data fits into memory: the comparison is of the training step.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ class Trainer(Protocol):
     """A network in training."""
 
     def train_epoch(self) -> None:
-        """Takes all training images once."""
+        """Trains on all training images once."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the logits [n, 10] of uint8 images [n, 28, 28, 1]."""
@@ -55,7 +55,7 @@ class DigitjaxTrainer:
         self.state = create_state(self.config, self.num_steps)
 
     def train_epoch(self) -> None:
-        """Takes all training images once."""
+        """Trains on all training images once."""
         from digitjax.train.batches import DeviceData, draw_order
         from digitjax.train.step import train_step
 
@@ -103,7 +103,7 @@ class TorchTrainer:
         return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255).contiguous()
 
     def train_epoch(self) -> None:
-        """Takes all training images once."""
+        """Trains on all training images once."""
         import torch
 
         self.network.train()
@@ -143,7 +143,7 @@ class KerasTrainer:
         self.images, self.labels = images.astype(np.float32) / 255, labels
 
     def train_epoch(self) -> None:
-        """Takes all training images once."""
+        """Trains on all training images once."""
         self.network.fit(self.images, self.labels, batch_size=BATCH_SIZE, epochs=1, verbose=0)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ class KerasTrainer:
 
 
 class FlaxTrainer:
-    """Flax as its MNIST example is written: `nn.Conv`, `nn.max_pool`, one jitted step fed from NumPy."""
+    """Flax, written like its MNIST example: `nn.Conv`, `nn.max_pool`, one jitted step fed from NumPy."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
         import jax
@@ -186,7 +186,7 @@ class FlaxTrainer:
         self.generator = np.random.default_rng(seed)
 
     def train_epoch(self) -> None:
-        """Takes all training images once."""
+        """Trains on all training images once."""
         order = self.generator.permutation(len(self.labels))
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]

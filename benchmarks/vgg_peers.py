@@ -1,9 +1,9 @@
-"""The network that ships, in PyTorch, Keras and ONNX Runtime, and a program that reads one picture with each.
+"""The shipped network in PyTorch, Keras and ONNX Runtime, and a program that reads one picture with any of them.
 
     python benchmarks/vgg_peers.py PyTorch FOLDER picture.png     # prints the digit; FOLDER: see `export`
 
-Each function imports its framework itself, so that a process loads one of them alone. The picture gets the usual
-treatment: grey, inverted, reduced to 28x28.
+Each function imports its own framework, so that a process loads only one of them. The picture gets the usual treatment:
+converted to grey, inverted, reduced to 28x28.
 """
 
 import io
@@ -20,7 +20,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 PIXEL_MEAN, PIXEL_STD, EPSILON = 0.1307, 0.3081, 1e-5
 BLOCK_FEATURES, BLOCK_DEPTHS = (32, 64, 144), (2, 2, 3)
 
-# Images that go through a network together, for each the fastest of 16, 64, 256 and 1,024 on two cores.
+# Images that go through a network together: for each framework, the fastest of 16, 64, 256 and 1,024 on two cores.
 BATCH_SIZE = 64
 
 
@@ -67,7 +67,7 @@ def create_keras() -> Any:
 
 
 def export(variables: dict[str, Any], folder: Path) -> None:
-    """Writes the weights of Flax's network for each of the others: `model.pt`, `model.keras` and `model.onnx`."""
+    """Writes the weights of the Flax network for each of the others: `model.pt`, `model.keras` and `model.onnx`."""
     import torch
 
     params, stats = variables["params"], variables["batch_stats"]
@@ -151,7 +151,7 @@ LOADERS = {"PyTorch": load_torch, "Keras": load_keras, "ONNX Runtime": load_onnx
 
 
 def prepare(picture: bytes) -> np.ndarray:
-    """Returns a picture as the tutorials do: uint8 [1, 28, 28, 1]."""
+    """Prepares a picture as tutorials do: uint8 [1, 28, 28, 1]."""
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(picture)) as image:

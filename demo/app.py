@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported, as what follows
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported, like the next lines
 try:
     tempfile.gettempdir()
-except FileNotFoundError:  # nothing on the disk can be written, as in some containers
-    tempfile.tempdir = "/dev/shm"  # noqa: S108 - Linux's files in memory
+except FileNotFoundError:  # the disk is read-only, as in some containers
+    tempfile.tempdir = "/dev/shm"  # noqa: S108 - in memory, on Linux
 
 import gradio as gr
 import safehttpx
@@ -35,13 +35,13 @@ from digitjax.runs.weights import default_checkpoint, load_config
 
 MAX_FILE_SIZE = "10mb"
 
-# Two cores read two pictures at a time; when so many requests wait, the next is asked to try again later.
+# Two cores read two pictures at a time; once this many requests wait, the next is asked to try again later.
 CONCURRENCY, MAX_WAITING = 2, 64
 
-# For so many visitors Gradio keeps the page's settings, some 30 KB each, which the demo never needs again.
+# Gradio keeps the page's settings for this many visitors, about 30 KB each, though the demo never needs them again.
 MAX_SESSIONS = 200
 
-# Uploads are deleted when they are that old; one looks as often.
+# Uploads are deleted at this age; the check for old ones runs as often.
 CACHE_SECONDS = 3600
 
 # Drawn by `draw_examples.py`.
@@ -140,7 +140,7 @@ def create_page(service: Service, folder: Path) -> gr.Blocks:
 
 
 def describe_model(folder: Path) -> str:
-    """Returns what the model's own report says, as Markdown."""
+    """Sums up the model's own report, in Markdown."""
     config = load_config(folder)
     lines = [f"A `{config.model}` network trained for {config.epochs} epochs (seed {config.seed})."]
     if figures := read_json(folder / RunFile.REPORT):
@@ -156,10 +156,10 @@ DATASET_NAMES = {"mnist": "MNIST", "digits": "scikit-learn's digits"}
 LIMITS = """
 
 **What it can't do.** It knows the digits 0 to 9 as people write them by hand, not letters, fractions or formulas; a
-letter that looks like a digit may pass for one. Where you look for one digit, the picture should hold a single one,
-large and not cut off. In a number, digits that overlap far or share a stroke may be read wrongly, and words between the
-digits may be taken for digits. Very pale ink, heavy patterns behind it and pictures smaller than some 20 pixels are
-hard. A high confidence is no promise.
+letter that looks like a digit may pass for one. When you ask for one digit, the picture should show only one, large and
+not cut off. In a number, digits that overlap a lot or share a stroke may be misread, and words between the digits may
+be taken for digits. Very pale ink, heavy patterns behind it and pictures smaller than about 20 pixels are hard. High
+confidence is no guarantee.
 
 **Your pictures** are read on the machine that serves this page and are used for nothing else.
 """
@@ -169,8 +169,8 @@ hard. A high confidence is no promise.
 
 
 async def refuse_to_fetch(*_: Any, **__: Any) -> None:
-    """Stands where Gradio fetches a picture that a request names by its URL: nothing is asked of other machines."""
-    raise refuse("pictures must be uploaded: none is fetched from an address")
+    """Replaces Gradio's download of pictures that a request names by URL: nothing is fetched from other machines."""
+    raise refuse("pictures must be uploaded: none is fetched from a URL")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,13 +178,13 @@ class DemoArguments(cli.Arguments):
     """The arguments of `python demo/app.py`."""
 
     host: str = "127.0.0.1"
-    """Where to listen; 0.0.0.0 lets other machines in."""
+    """The address to listen on; 0.0.0.0 lets other machines in."""
     port: int = 7860
-    """The port to listen at."""
+    """The port to listen on."""
     share: bool = False
-    """Also make a public link that lives for a week, through Gradio's server."""
+    """Also create a public link, valid for a week, through Gradio's server."""
     checkpoint: Path | None = None
-    """A training run's folder (default: the weights that ship)."""
+    """A training run's folder (default: the shipped weights)."""
 
 
 def serve(args: DemoArguments) -> int:
@@ -195,13 +195,13 @@ def serve(args: DemoArguments) -> int:
     recognizer = Recognizer.load(folder)
     if recognizer.class_names != DIGITS:
         raise DigitjaxError(
-            f"{folder}: this page shows digits, and that model reads {', '.join(recognizer.class_names)}"
+            f"{folder}: this page shows digits, but that model reads {', '.join(recognizer.class_names)}"
         )
     service = Service(recognizer)
     service.warm_up()
     page = create_page(service, folder)
     safehttpx.get = safehttpx.async_validate_url = refuse_to_fetch
-    # As Ctrl-C does: no new requests, and those that came before are answered.
+    # Like Ctrl-C: no new requests are taken, and earlier ones are answered.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     page.queue(default_concurrency_limit=CONCURRENCY, max_size=MAX_WAITING)
     page.launch(

@@ -1,7 +1,7 @@
-"""What the page is made of: the sketchpad, the picture that is uploaded, and the two ways an answer is shown.
+"""The components of the page: the sketchpad, the picture upload, and the two ways of showing an answer.
 
-The first two hand on the path of a file as it came, so that the library's own loader opens it. The other two take plain
-JSON and lay it out in the browser.
+The first two pass on the path of the unchanged file, so that the library's own loader opens it. The other two take
+plain JSON and lay it out in the browser.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ canvas { width: 100%; aspect-ratio: 1; background: white; border-radius: 12px; c
 .tools button:hover { background: var(--button-secondary-background-fill-hover); }
 """
 
-# A stroke is sent when the pen is lifted. While a picture is under way another may be sent: the last one counts.
+# The sketch is sent when the pen is lifted. Another may be sent while one is still on its way: the last one counts.
 SKETCHPAD_JS = """
 const canvas = element.querySelector("canvas"), context = canvas.getContext("2d");
 let strokes = [], sent = 0;
@@ -90,7 +90,7 @@ redraw();
 
 
 class Sketch(GradioRootModel):
-    """A sketch's file, which Gradio checks to be one that was uploaded; None while the paper is blank."""
+    """A sketch's file, which Gradio checks was uploaded; None while the paper is blank."""
 
     root: FileData | None = None
 
@@ -109,7 +109,7 @@ class Sketchpad(gr.HTML):
     data_model = Sketch
 
     def __init__(self, **kwargs: Any) -> None:
-        """Takes what every component takes."""
+        """Takes the options of every component."""
         super().__init__(html_template=SKETCHPAD_HTML, css_template=SKETCHPAD_CSS, js_on_load=SKETCHPAD_JS, **kwargs)
 
     def preprocess(self, payload: Sketch | None) -> str | None:  # type: ignore[override]
@@ -118,9 +118,9 @@ class Sketchpad(gr.HTML):
 
 
 class PictureUpload(gr.Image):
-    """An uploaded picture; its value is the file as it came, which `gr.Image` would decode and write anew."""
+    """An uploaded picture; its value is the unchanged file, which `gr.Image` would decode and rewrite."""
 
-    is_template = True  # the page shows it as it shows gr.Image
+    is_template = True  # the page shows it like gr.Image
 
     def preprocess(self, payload: Any) -> str | None:
         """Returns the path of the file."""
@@ -237,15 +237,15 @@ DOWNLOAD_CSS = """
 
 
 def create_download(**kwargs: Any) -> gr.HTML:
-    """Returns a link that looks like a button, to what its value holds as `link`, a data URL."""
+    """Returns a link that looks like a button; it leads to its value's `link`, a data URL."""
     return gr.HTML(None, html_template=DOWNLOAD_HTML, css_template=DOWNLOAD_CSS, js_on_load=None, **kwargs)
 
 
 def create_answer(view: View, **kwargs: Any) -> gr.HTML:
-    """Returns what shows the reading of one digit, see `views.view_prediction`."""
+    """Returns the component that shows the reading of one digit, see `views.view_prediction`."""
     return gr.HTML(view, html_template=ANSWER_HTML, css_template=ANSWER_CSS, js_on_load=None, **kwargs)
 
 
 def create_number(view: View, **kwargs: Any) -> gr.HTML:
-    """Returns what shows the reading of many digits, see `views.view_reading`."""
+    """Returns the component that shows the reading of many digits, see `views.view_reading`."""
     return gr.HTML(view, html_template=NUMBER_HTML, css_template=NUMBER_CSS, js_on_load=None, **kwargs)

@@ -24,7 +24,7 @@ Ink = NDArray[np.float32]
 
 
 def photograph(rng: np.random.Generator, ink: Ink, *, paper: float, pen: float, step: int = 0) -> NDArray[np.uint8]:
-    """Returns ink on paper, both with their brightness of 0 to 255, under a lamp; `step` is how far rules are apart."""
+    """Returns ink on paper under a lamp, both with a brightness of 0 to 255; `step` is the spacing of ruled lines."""
     height, width = ink.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     ground = np.full(ink.shape, paper, np.float32)
@@ -35,7 +35,7 @@ def photograph(rng: np.random.Generator, ink: Ink, *, paper: float, pen: float, 
 
 
 def enlarge(canvas: NDArray[np.float32], scale: float) -> Ink:
-    """Returns a canvas of 0 to 255, enlarged."""
+    """Enlarges a canvas of 0 to 255."""
     return cv2.resize(canvas / 255, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 
@@ -50,7 +50,7 @@ def write_number(rng: np.random.Generator, number: str) -> Ink:
 
 
 def main() -> None:
-    """Draws them all."""
+    """Draws all of them."""
     rng = np.random.default_rng(SEED)
     pictures = {
         "squared_paper": photograph(rng, enlarge(bend_strokes(rng, draw_seven(rng), 2), 4), paper=235, pen=60, step=48),

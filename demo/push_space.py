@@ -1,4 +1,4 @@
-"""Puts the demo on Hugging Face, as a Space that holds all it needs: the app, the package and the weights.
+"""Puts the demo on Hugging Face, as a Space with all it needs: the app, the package and the weights.
 
 python demo/push_space.py --dry-run FOLDER     # only stages the files
 python demo/push_space.py --repo NAME/digitjax # needs `hf auth login` or HF_TOKEN
@@ -19,7 +19,7 @@ from digitjax.runs.weights import default_checkpoint
 DEMO = Path(__file__).parent
 PACKAGE = Path(digitjax.__file__).parent
 
-# What the folder of the demo holds that a Space has no use for.
+# Files in the demo's folder that a Space doesn't need.
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "push_space.py", "draw_examples.py")
 
 
@@ -28,7 +28,7 @@ class PushArguments(cli.Arguments):
     """The arguments of `python demo/push_space.py`."""
 
     repo: str = ""
-    """The Space, as NAME/SPACE; it is made where there is none."""
+    """The Space, as NAME/SPACE; it is created if it doesn't exist."""
     dry_run: Path | None = None
     """Stage the files in this folder, which must be empty or new, and upload nothing."""
 
@@ -37,10 +37,10 @@ def stage(folder: Path) -> None:
     """Copies what the Space needs into an empty or new folder.
 
     Raises:
-      DigitjaxError: The folder holds something.
+      DigitjaxError: The folder isn't empty.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise DigitjaxError(f"{folder} holds something: name a new folder")
+        raise DigitjaxError(f"{folder} is not empty: name a new folder")
     shutil.copytree(DEMO, folder, ignore=LEFT_OUT, dirs_exist_ok=True)
     shutil.copytree(PACKAGE, folder / "digitjax", ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))
     shutil.copytree(default_checkpoint(), folder / "digitjax" / "checkpoints" / "default")
@@ -54,7 +54,7 @@ def push(args: PushArguments) -> int:
         return cli.EXIT_OK
     if not args.repo:
         raise DigitjaxError("name the Space with --repo NAME/SPACE, or stage it with --dry-run FOLDER")
-    from huggingface_hub import HfApi  # half a second that only an upload is worth
+    from huggingface_hub import HfApi  # takes half a second, only needed for an upload
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -62,7 +62,7 @@ def push(args: PushArguments) -> int:
         stage(folder)
         try:
             HfApi().create_repo(args.repo, repo_type="space", space_sdk="gradio", exist_ok=True)
-            # What the Space holds from before, and is no longer staged, goes.
+            # Older files in the Space that are no longer staged are deleted.
             commit = HfApi().upload_folder(
                 folder_path=folder,
                 repo_id=args.repo,

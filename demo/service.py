@@ -1,4 +1,4 @@
-"""What the page and programs ask: uploaded files in, plain JSON or views out."""
+"""Answers the page and programs: uploaded files in, plain JSON or views out."""
 
 import base64
 import csv
@@ -33,28 +33,28 @@ class Service:
     """Reads uploaded files: for programs as plain JSON, for the page as views."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        """Takes the recognizer that reads all."""
+        """Takes the recognizer that does the reading."""
         self.recognizer = recognizer
 
     def predict_digit(self, path: str) -> Prediction:
-        """Reads the one digit of a file."""
+        """Reads the one digit in a file."""
         return self.recognizer.predict_digit(read_upload(path))
 
-    # For programs; Gradio makes the endpoints' names and descriptions of these.
+    # For programs; Gradio derives the endpoints' names and descriptions from these.
 
     def predict_sketch(self, picture: gr.FileData) -> dict[str, Any]:
-        """Reads one digit that was drawn; the same as predict_upload."""
+        """Reads one drawn digit; the same as predict_upload."""
         return self.predict_upload(picture)
 
     def predict_upload(self, picture: gr.FileData) -> dict[str, Any]:
-        """Reads the one digit of a picture: digit (null for none, see reason), confidence, probabilities, box."""
+        """Reads the one digit in a picture: digit (null for none, see reason), confidence, probabilities, box."""
         try:
             return self.predict_digit(_path(picture)).to_dict()
         except ImageError as error:
             raise refuse(f"the picture {error}") from None
 
     def read_number(self, picture: gr.FileData) -> dict[str, Any]:
-        """Reads all digits of a picture: text with one line a row, and digits with their boxes."""
+        """Reads all digits in a picture: text with one line per row, and digits with their boxes."""
         try:
             return self.recognizer.read(read_upload(_path(picture))).to_dict()
         except ImageError as error:
@@ -67,7 +67,7 @@ class Service:
         return self._show_digit(path) if path else DRAW_FIRST
 
     def show_upload(self, path: str | None, content: str) -> tuple[Any, Any]:
-        """Shows how an uploaded picture is read, as one digit or as a number; what shows the other is hidden."""
+        """Shows how an uploaded picture is read, as one digit or as a number; hides the component for the other."""
         if content == NUMBER:
             view = self._show_number(path) if path else UPLOAD_FIRST
             return gr.update(visible=False), gr.update(value=view, visible=True)
@@ -75,9 +75,9 @@ class Service:
         return gr.update(value=view, visible=True), gr.update(visible=False)
 
     def show_many(self, paths: list[str] | None) -> tuple[Any, Any]:
-        """Shows a row for each file, of a PDF for each page, and offers them as CSV.
+        """Shows a row for each file, or for each page of a PDF, and offers them as CSV.
 
-        The page itself holds that: nothing of it stays here.
+        The CSV is part of the page: nothing stays on the server.
         """
         pictures = [page for path in paths or [] for page in list_pages(Path(path))]
         if len(pictures) > MAX_FILES:
@@ -108,7 +108,7 @@ class Service:
             return view_message("!", f"This file {error}.")
 
     def warm_up(self) -> None:
-        """Has all that visitors need compiled, side by side: that is most of the time until the demo listens."""
+        """Compiles all that visitors need, in parallel: this takes most of the time until the demo listens."""
         ink = np.zeros((28, 28), np.uint8)
         ink[4:24, 13:16] = 255
         one = PreprocessedImage(ink, (13, 4, 16, 24))
@@ -132,7 +132,7 @@ class Service:
 
 
 def read_upload(path: str) -> bytes:
-    """Returns a file's bytes, which are handed on without its path: an error shall not tell where the server keeps it.
+    """Returns a file's bytes, to be passed on without its path, as errors must not reveal where the server keeps it.
 
     Raises:
       ImageError: It has been deleted, see `CACHE_SECONDS`.
@@ -140,7 +140,7 @@ def read_upload(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise ImageError("was uploaded a while ago and is deleted by now: upload it again") from None
+        raise ImageError("was uploaded a while ago and has since been deleted: upload it again") from None
 
 
 def _attempt_upload(picture: Path) -> ImageSource | ImageError:
@@ -154,7 +154,7 @@ def _attempt_upload(picture: Path) -> ImageSource | ImageError:
 
 
 def refuse(reason: str) -> gr.Error:
-    """Returns the error to raise for a visitor's mistake, which is no matter for the server's log."""
+    """Returns the error to raise for a visitor's mistake, which doesn't belong in the server's log."""
     return gr.Error(reason, print_exception=False)
 
 

@@ -1,4 +1,4 @@
-"""From what `digitjax.predict` returns to what the page shows: plain JSON, pictures as data URLs."""
+"""Turns what `digitjax.predict` returns into what the page shows: plain JSON, with pictures as data URLs."""
 
 import base64
 from typing import Any
@@ -12,14 +12,14 @@ from digitjax.predict import Prediction, Reading
 
 View = dict[str, Any]
 
-# Ink that spoke for the answer, and ink that spoke against it (RGB).
+# The colours (RGB) of ink that spoke for the answer, and of ink that spoke against it.
 FOR, AGAINST = (251, 146, 60), (96, 165, 250)
 
 COMMENTS = {"blank": "There is no ink to read.", "not a digit": "That doesn't look like a digit."}
 
 
 def view_message(headline: str, comment: str) -> View:
-    """Returns a view of words alone."""
+    """Returns a view with text only."""
     return {"headline": headline, "comment": comment}
 
 
@@ -28,7 +28,7 @@ def view_prediction(prediction: Prediction, saliency: NDArray[np.float32] | None
 
     Args:
       prediction: What was read.
-      saliency: By how much each of the 28x28 pixels spoke for the digit, see `Recognizer.explain`; None: there is none.
+      saliency: How strongly each of the 28x28 pixels spoke for the digit, see `Recognizer.explain`; None to show none.
     """
     if prediction.reason is not None:
         view = view_message("?", COMMENTS[prediction.reason])
@@ -80,7 +80,7 @@ def view_reading(reading: Reading, picture: Picture) -> View:
 
 
 def color_saliency(canonical: NDArray[np.uint8], saliency: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Returns the ink [28, 28, 3] in grey, coloured the more the more a pixel decided."""
+    """Returns the ink [28, 28, 3] in grey; the more a pixel mattered, the more colour it has."""
     strength = saliency / max(float(abs(saliency).max()), 1e-6)
     color = np.where(strength[..., None] > 0, FOR, AGAINST)
     share = np.minimum(1.0, 1.5 * abs(strength[..., None]))

@@ -3,7 +3,7 @@
     from digitjax import predict_digit
     predict_digit("photo.jpg").digit
 
-Importing the package alone loads nothing heavy: what stands below is loaded when it is asked for.
+Importing the package loads nothing heavy; the names below are loaded when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     """Loads a name of `__all__` (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from digitjax import predict  # with JAX and OpenCV, 1 s
+    from digitjax import predict  # takes 1 s, with JAX and OpenCV
 
     return getattr(predict, name)
 

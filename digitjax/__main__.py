@@ -1,4 +1,4 @@
-"""The command `digitjax`, also `python -m digitjax`: names the others and runs them, `digitjax predict photo.jpg`."""
+"""The command `digitjax` or `python -m digitjax`: lists and runs the others, as in `digitjax predict photo.jpg`."""
 
 import importlib
 import sys
@@ -11,14 +11,14 @@ COMMANDS = {
     "batch": ("digitjax.batch", "read millions of pictures"),
     "train": ("digitjax.train.__main__", "train a network"),
     "evaluate": ("digitjax.evaluate", "measure a trained model, and draw its mistakes"),
-    "report": ("digitjax.report.__main__", "write all of a run on one page"),
+    "report": ("digitjax.report.__main__", "write a one-page report of a run"),
     "export": ("digitjax.export", "write a model for other runtimes"),
     "data": ("digitjax.data.__main__", "show what is in a data set"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command that the first argument names, with the others."""
+    """Runs the command that the first argument names, and passes on the rest."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in COMMANDS:
         module, _ = COMMANDS[name]
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Runs the command line in a process of its own."""
+    """Runs the command line, and ends the process."""
     cli.leave(main())
 
 

@@ -1,12 +1,12 @@
 """Reads millions of pictures with Ray Data, on one machine or on a cluster.
 
     python -m digitjax.batch pictures/ results/                    # a folder, searched for pictures
-    python -m digitjax.batch 'scans/2026-*/*.png' results/         # those that a pattern names
+    python -m digitjax.batch 'scans/2026-*/*.png' results/         # the files that match a pattern
     python -m digitjax.batch scans.parquet results/                # pictures in a column of Parquet files
 
-The results are Parquet files in a folder, a row a picture. Each actor keeps a recognizer of its own; pictures stream
-through, so that memory doesn't grow with their number. What can't be read gets a row with its error. Started again, the
-command goes on with the pictures that have no row yet.
+The results are Parquet files in a folder, with one row per picture. Each actor has its own recognizer; pictures stream
+through, so memory doesn't grow with their number. A picture that can't be read gets a row with its error. Run again,
+the command continues with the pictures that have no row yet.
 """
 
 import dataclasses
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("digitjax.batch")  # __name__ is "__main__" for python -m digitjax.batch
 
-# What names a picture: its file or, in Parquet, Ray's number for a row, which hangs on file and place alone.
+# The key of a picture: its file or, in Parquet, Ray's hash of its row, which depends only on file and position.
 FILE, ROW = "file", "row_hash"
 
-# Rows that are written together, those that stand in line for an actor together, and those that it takes at once.
+# How many rows are written together, how many queue for an actor together, and how many it takes at once.
 ROWS_PER_FILE, ROWS_PER_BLOCK, BATCH_SIZE = 1_000, 256, 64
 
-# What Ray counts for an actor, of which there is one for each processor: it uses more, but if all processors were taken
-# reading would wait for ever. So Ray must think that there are two at least.
+# The CPUs that Ray counts for an actor, with one actor per processor. An actor uses more, but if Ray thought that all
+# CPUs were taken, reading would wait for ever. For the same reason, it must think that there are at least two.
 ACTOR_CPUS, MIN_CPUS = 0.5, 2
 
 
@@ -54,39 +54,39 @@ class BatchArguments(cli.Arguments):
     """The arguments of `python -m digitjax.batch`."""
 
     input: Annotated[str, tyro.conf.Positional]
-    """A folder or a pattern of pictures, or a Parquet file, a pattern of such or a folder of such."""
+    """Pictures (a folder or a pattern) or Parquet files (a file, a pattern or a folder)."""
     output: Annotated[Path, tyro.conf.Positional]
-    """The folder of the results; what lies there isn't read again."""
+    """The folder for the results; pictures whose results are already there aren't read again."""
     column: str = "image"
-    """Of Parquet: the column of the pictures, their bytes or, as Hugging Face has them, structs with bytes."""
+    """For Parquet: the column of the pictures, as bytes or, like Hugging Face's, as structs with bytes."""
     checkpoint: Path | None = None
-    """A training run's folder (default: the weights that ship)."""
+    """A training run's folder (default: the shipped weights)."""
     actors: int | None = None
-    """How many recognizers work at once (default: one for each processor)."""
+    """The number of recognizers that work in parallel (default: one per processor)."""
     address: str | None = None
-    """A Ray cluster, such as auto or ray://HOST:10001 (default: one is started on this machine, for the time)."""
+    """A Ray cluster, such as auto or ray://HOST:10001 (default: a temporary one on this machine)."""
 
 
 class PictureReader:
-    """Reads batches of pictures: what Ray keeps in an actor."""
+    """Reads batches of pictures; each of Ray's actors holds one."""
 
     def __init__(self, folder: Path | None, column: str) -> None:
         """Loads the recognizer.
 
         Args:
-          folder: A training run's folder; None: the weights that ship.
-          column: The pictures' column, or FILE for their files.
+          folder: A training run's folder; None: the shipped weights.
+          column: The column of the pictures, or FILE for that of their paths.
         """
         import cv2
 
-        cv2.setNumThreads(1)  # there is an actor for each processor
+        cv2.setNumThreads(1)  # each processor has its own actor
         process.set_up()
         self._recognizer, self._column = Recognizer.load(folder), column
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
-        """Replaces the pictures of a table by what they were read as; other columns stay.
+        """Replaces the pictures of a table by their readings; other columns stay.
 
-        What is called as a column of the results becomes `input_...`, such as `input_label`.
+        A column that shares its name with one of the results becomes `input_...`, for example `input_label`.
         """
         import pyarrow as pa
 
@@ -109,7 +109,7 @@ class PictureReader:
 
 
 def result_schema() -> "pa.Schema":
-    """Returns the columns of the results: `PlainPrediction`, and `error`, which is null where a picture was read."""
+    """Returns the columns of the results: `PlainPrediction`'s, and `error`, null if the picture could be read."""
     import pyarrow as pa
 
     columns = {
@@ -127,17 +127,17 @@ def result_schema() -> "pa.Schema":
 
 
 def find_inputs(pattern: str, output: Path) -> tuple[list[str], bool]:
-    """Returns the files that a folder or a pattern stands for, with their whole paths, and whether they are Parquet.
+    """Returns the absolute paths of the files in a folder or matching a pattern, and whether they are Parquet.
 
-    Earlier results, which may lie in the same folder, are none of them.
+    Earlier results, which may be in the same folder, are left out.
 
     Raises:
-      DigitjaxError: There are none, or both Parquet and pictures.
+      DigitjaxError: There are no files, or both Parquet files and pictures.
     """
     if Path(pattern).is_dir():
         files = [*sorted(Path(pattern).rglob("*.parquet")), *find_pictures(Path(pattern))]
     else:
-        # What a pattern names is taken for a picture, whatever its suffix. Path.glob takes no absolute patterns.
+        # A file that matches a pattern counts as a picture, whatever its suffix. Path.glob takes no absolute patterns.
         named = map(Path, glob.iglob(pattern, recursive=True))  # noqa: PTH207
         files = sorted((file for file in named if not file.is_dir()), key=natural_order)
     parquet = [file for file in files if file.suffix == ".parquet"]
@@ -155,10 +155,10 @@ def find_inputs(pattern: str, output: Path) -> tuple[list[str], bool]:
 
 
 def find_done(output: Path, key: str) -> NDArray[np.uint64]:
-    """Returns the keys of all rows in a folder of results, sorted; a file that was cut off by a kill is deleted.
+    """Returns the sorted keys of all rows in a folder of results; deletes files that a kill cut off.
 
     Raises:
-      DigitjaxError: The folder holds other results, or a file there can't be read.
+      DigitjaxError: The folder holds the results of another input, or a file there can't be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -167,15 +167,15 @@ def find_done(output: Path, key: str) -> NDArray[np.uint64]:
     for path in sorted(output.glob("*.parquet")):
         try:
             file = pq.ParquetFile(path)
-        except pa.ArrowInvalid:  # it is no Parquet
-            logger.warning("%s was not finished, and is read anew", path)
+        except pa.ArrowInvalid:  # it isn't Parquet
+            logger.warning("%s was not finished; its pictures are read again", path)
             path.unlink()
             continue
-        except OSError as error:  # rights, a disk or a network that fails: what lies there may be whole
+        except OSError as error:  # permissions, a failing disk or network: the file may be intact
             raise DigitjaxError(f"{path}: can't be read: {error}") from None
         with file:
             if key not in file.schema_arrow.names:
-                raise DigitjaxError(f"{path}: has no column {key}: the results of another input lie there")
+                raise DigitjaxError(f"{path}: has no column {key}: the results of another input are there")
             try:
                 done += [hash_keys(batch.column(0).to_pylist()) for batch in file.iter_batches(columns=[key])]
             except (OSError, pa.ArrowInvalid) as error:
@@ -186,13 +186,13 @@ def find_done(output: Path, key: str) -> NDArray[np.uint64]:
 
 
 def hash_keys(keys: Sequence[str | int]) -> NDArray[np.uint64]:
-    """Returns eight bytes for each key, so that a hundred million of them find place in a gigabyte."""
+    """Hashes each key to eight bytes, so that a hundred million of them fit into a gigabyte."""
     digests = (hashlib.blake2b(str(key).encode(), digest_size=8).digest() for key in keys)
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def is_new(keys: Sequence[str | int], done: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Returns which keys aren't among those of `find_done`."""
+    """Returns which keys aren't among those from `find_done`."""
     if not len(done):
         return np.ones(len(keys), bool)
     hashes = hash_keys(keys)
@@ -223,12 +223,12 @@ def _read_files(files: Sequence[str]) -> Any:
 
 
 def _read_parquet(files: Sequence[str], done: NDArray[np.uint64]) -> Any:
-    """Returns a data set of the rows that aren't done, with their numbers."""
+    """Returns a data set of the rows that aren't done yet, with their hashes."""
     import pyarrow as pa
     import ray
     import ray.data
 
-    shared = ray.put(done)  # once for all
+    shared = ray.put(done)  # stored once, for all batches
 
     def leave_out_done(batch: "pa.Table") -> "pa.Table":
         return batch.filter(pa.array(is_new(batch.column(ROW).to_pylist(), ray.get(shared))))
@@ -244,12 +244,12 @@ def _join_ray(args: BatchArguments) -> None:
     import ray
     import ray.data
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     if not args.debug:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         warnings.filterwarnings("ignore", module="ray")
     log_level = logging.INFO if args.debug else logging.ERROR
-    one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # for there are many actors
+    one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # since there are many actors
     options: dict[str, Any] = {}
     if not args.address:
         options = {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, MIN_CPUS)}
@@ -270,7 +270,7 @@ def _join_ray(args: BatchArguments) -> None:
 
 
 def _count(output: Path) -> tuple[int, int]:
-    """Returns how many rows a folder of results has, and how many of them have an error."""
+    """Returns the number of rows in a folder of results, and how many of them have an error."""
     import pyarrow.dataset as ds
 
     rows = ds.dataset(sorted(str(path) for path in output.glob("*.parquet")), format="parquet")
@@ -278,7 +278,7 @@ def _count(output: Path) -> tuple[int, int]:
 
 
 def batch(args: BatchArguments) -> int:
-    """Reads what isn't done yet, and prints how much that was."""
+    """Reads the pictures that aren't done yet, and prints how many there were."""
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
@@ -286,7 +286,7 @@ def batch(args: BatchArguments) -> int:
     if args.actors is not None and args.actors < 1:
         raise DigitjaxError(f"--actors must be at least 1, found {args.actors}")
     files, is_parquet = find_inputs(args.input, args.output)
-    check_model(args.checkpoint or default_checkpoint())  # rather now than in an actor
+    check_model(args.checkpoint or default_checkpoint())  # better now than in an actor
     if is_parquet:
         _check_parquet(files, args.column)
     with lock_folder(args.output):

@@ -25,17 +25,17 @@ class Arguments:
     """The arguments of a command; each command adds its own."""
 
     debug: bool = False
-    """Show tracebacks and the libraries' own log."""
+    """Show tracebacks and the libraries' log messages."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceArguments(Arguments):
-    """The arguments that say where data lies."""
+    """The arguments that say where the data is."""
 
     data_dir: Path | None = None
-    """TFDS's folder, where prepared data is kept (default: TFDS's own, ~/tensorflow_datasets)."""
+    """TFDS's folder for prepared data (default: TFDS's own, ~/tensorflow_datasets)."""
     idx_dir: Path | None = None
-    """Folder with the data set's four IDX files, gzipped or not (default, of MNIST: the variable DIGITJAX_IDX_DIR)."""
+    """Folder with the data set's four IDX files, gzipped or not (default for MNIST: the variable DIGITJAX_IDX_DIR)."""
 
 
 _Args = TypeVar("_Args", bound=Arguments)
@@ -54,9 +54,9 @@ def run(
 
     `program` is what users write after `python`: "-m digitjax.train", "demo/app.py".
 
-    Options that aren't given have the values of `default` or, where that is None, those that `args_type` declares.
+    Options that aren't given take their values from `default` or, if that is None, from the defaults of `args_type`.
 
-    A mistake of the user's ends with one line on standard error and status 2, without a traceback unless `--debug`.
+    A user's mistake gives one line on standard error and status 2, with a traceback only if `--debug` is given.
     """
     name, debug = program.removeprefix("-m "), False
     with contextlib.redirect_stdout(_PatientOutput(sys.stdout)), contextlib.redirect_stderr(_PatientOutput(sys.stderr)):
@@ -88,7 +88,7 @@ def run(
 
 
 class _PatientOutput:
-    """Standard output or error whose reader, such as head, may have seen enough: the rest is done all the same."""
+    """Standard output or error whose reader, such as `head`, may close it early; the command runs to its end anyway."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -116,16 +116,16 @@ class _PatientOutput:
 def leave(status: int) -> NoReturn:
     """Ends a command's process.
 
-    At its end the interpreter looks for garbage among all that was ever imported, with JAX for 0.4 s, a fifth of what
-    reading one picture takes; what is frozen it leaves alone.
+    On exit, the interpreter searches everything ever imported for garbage. With JAX this takes 0.4 s, a fifth of the
+    time for reading one picture. Frozen objects are skipped.
     """
     gc.freeze()
     raise SystemExit(status)
 
 
 def _set_up_logging(*, debug: bool) -> None:
-    """Shows our own warnings; those of the libraries are about their inside and wait for `--debug`."""
+    """Shows our own warnings; those of the libraries concern their internals and are hidden without `--debug`."""
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
-    # What TFDS and Orbax log to; an error is raised, too, and told once.
+    # TFDS and Orbax log here. They raise their errors, too, and one report is enough.
     logging.getLogger("absl").setLevel(logging.DEBUG if debug else logging.CRITICAL)
     logging.getLogger("digitjax").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,7 +1,7 @@
-"""What a training run is, as frozen dataclasses that travel to JSON and back.
+"""The configuration of a training run, as frozen dataclasses that convert to JSON and back.
 
-A `TrainConfig` holds all that decides the weights, and nothing else: where data lies or where a run is written are
-arguments of the commands. Being frozen it is hashable, so a jitted function can take it as a static argument.
+A `TrainConfig` holds everything that decides the weights, and nothing else: where the data is and where a run is
+written are arguments of the commands. It is frozen and so hashable: jitted functions can take it as a static argument.
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ DATASETS = (
 FOLDER_PREFIX = "folder:"
 
 DIGITS = tuple("0123456789")
-"""The classes of most data sets; images without a digit are drawn for these alone."""
+"""The classes of most data sets; images without a digit are drawn only for these."""
 
 SIZE = 28
 """The side of the images that networks see, in pixels."""
 
 CENTER = (SIZE - 1) / 2
-"""The middle of such an image, in y and in x, where the first pixel's middle is 0."""
+"""The centre of such an image, in y and in x, where 0 is the centre of the first pixel."""
 
 ExtraName = Literal["unipen", "optdigits", "semeion", "omniglot"]
 ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
@@ -34,11 +34,11 @@ ScheduleName = Literal["constant", "cosine", "onecycle"]
 
 
 class DigitjaxError(Exception):
-    """A mistake that the user can mend; its message says what is wrong, where, and what to do."""
+    """An error that the user can fix; its message says what is wrong, where, and what to do."""
 
 
 class ConfigError(DigitjaxError):
-    """A configuration that cannot be run or read."""
+    """A configuration that can't be run or read."""
 
 
 def _require(holds: bool, name: str, value: Any, wanted: object) -> None:
@@ -47,7 +47,7 @@ def _require(holds: bool, name: str, value: Any, wanted: object) -> None:
 
 
 def require_dataset(name: str) -> None:
-    """Refuses names that no data set has.
+    """Checks that there is a data set of this name.
 
     Raises:
       ConfigError: There is no such data set.
@@ -61,7 +61,7 @@ def require_dataset(name: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The numbers that a field may have, as an annotation of its type; `str` says it in words."""
+    """The range of numbers that a field may have, as an annotation of its type; `str` puts it into words."""
 
     at_least: float | None = None
     above: float | None = None
@@ -93,9 +93,9 @@ _Count = Annotated[int, Limits(at_least=0)]
 
 
 class _Checked:
-    """A dataclass that refuses what its fields' annotations don't allow."""
+    """A dataclass that rejects values that its fields' annotations don't allow."""
 
-    PREFIX: ClassVar[str] = ""  # how its fields are named to the user
+    PREFIX: ClassVar[str] = ""  # what precedes its fields' names in messages
 
     def __post_init__(self) -> None:
         """Checks every field with limits or choices."""
@@ -112,12 +112,12 @@ class _Checked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentConfig(_Checked):
-    """How far training images are moved and bent, each drawn uniformly from -limit to +limit, per image."""
+    """How far training images are moved and bent; each amount is drawn per image, uniformly from -limit to +limit."""
 
     PREFIX: ClassVar[str] = "augment."
 
     rotation_degrees: Annotated[float, Limits(at_least=0, at_most=180)] = 12.0
-    """Turn about the centre."""
+    """Rotation about the centre."""
     scale: _Fraction = 0.12
     """Relative change of size: 0.1 draws factors from 0.9 to 1.1."""
     shear: Annotated[float, Limits(at_least=0, at_most=2)] = 0.2
@@ -125,14 +125,14 @@ class AugmentConfig(_Checked):
     shift_pixels: _Pixels = 2.0
     """Shift in x and in y, in pixels of the 28x28 image."""
     elastic_pixels: _Pixels = 0.0
-    """Smooth bends: displacement in x and in y at the nodes of a coarse grid, in pixels."""
+    """Smooth bending: displacement in x and in y at the nodes of a coarse grid, in pixels."""
     stroke_pixels: _Share = 0.0
-    """How much thicker or thinner strokes get all round, in pixels."""
+    """How much thicker or thinner strokes become on every side, in pixels."""
     spoiled_share: _Share = 0.0
-    """Share of the images, 0 to 1, whose look is spoiled (see `nn/spoil.py`) and that are moved twice as far."""
+    """Share of the images, 0 to 1, that are spoiled (see `nn/spoil.py`) and moved twice as far."""
 
     def scaled(self, factor: float) -> "AugmentConfig":
-        """Returns all limits, and the share, times a factor."""
+        """Returns all limits and the share, multiplied by a factor."""
         return AugmentConfig(**{name: factor * limit for name, limit in dataclasses.asdict(self).items()})
 
 
@@ -141,74 +141,74 @@ class TrainConfig(_Checked):
     """Everything that decides a run's weights: the same config gives the same weights, bit for bit."""
 
     dataset: str = "auto"
-    """mnist; digits (scikit-learn's); auto: MNIST, or digits where it can't be had; fashion_mnist, kmnist,
-    emnist/digits, emnist/letters, emnist/balanced; or folder:PATH, pictures of your own, in one folder a class."""
+    """mnist; digits (scikit-learn's); auto: MNIST, or digits if MNIST isn't available; fashion_mnist; kmnist;
+    emnist/digits; emnist/letters; emnist/balanced; or folder:PATH, your own pictures, in one folder per class."""
     extra_datasets: tuple[ExtraName, ...] = ()
-    """Characters by other hands, that training draws with any pen: digits take places of --redrawn-share, the others of
-    --negative-share. A fifth of their writers is held out, another one for each --seed of five, to choose when to
-    answer "no digit". Only where the classes are the ten digits."""
+    """Characters by other writers, drawn with varying pens: the digits are part of --redrawn-share, the others of
+    --negative-share. A fifth of the writers, chosen by --seed, is held out to decide when to answer "no digit". Only
+    if the classes are the ten digits."""
     class_names: Annotated[tuple[str, ...], tyro.conf.Suppress] = DIGITS
-    """The classes, as the data says."""
+    """The classes, as the data names them."""
     class_hashes: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
-    """Of folder:PATH, a hash of each class's pictures: a run goes on, and is evaluated, with the same ones alone."""
+    """For folder:PATH, a hash of each class's pictures: a run is resumed and evaluated only with the same ones."""
     model: ModelName = "default"
-    """The network; docs/networks.md shows their layers and sizes."""
+    """The network; docs/networks.md shows the layers and sizes of each."""
     loss: LossName = "softmax"
     """softmax: cross-entropy over ten classes; sigmoid: ten independent yes-or-no questions."""
     epochs: Annotated[int, Limits(at_least=1)] = 7
     """Passes over the training images."""
     settle_epochs: _Count = 0
-    """The last epochs (all, where there are no more), in which images are varied a quarter as much and three quarters
-    of the drawn ones give their places to images that are shown again: so the network learns last how the data's own
-    writers meant a doubtful image."""
+    """Number of final epochs (all, if there are fewer) in which images are varied a quarter as much, and repeats of the
+    other images replace three quarters of the drawn ones. So training ends with what ambiguous shapes mean to the
+    data's own writers."""
     batch_size: Annotated[int, Limits(at_least=1)] = 128
     """Images per optimiser step."""
     optimizer: OptimizerName = "adamw"
-    """adamw; muon: makes the steps of convolutions' kernels orthogonal, and takes AdamW for the rest."""
+    """adamw; or muon, which makes the updates of convolution kernels orthogonal and uses AdamW for the rest."""
     learning_rate: Annotated[float, Limits(above=0)] = 4e-3
     """Peak learning rate."""
     schedule: ScheduleName = "onecycle"
-    """How the learning rate moves: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
+    """How the learning rate changes: constant, cosine (down to 0), onecycle (up, then down to almost 0)."""
     weight_decay: Annotated[float, Limits(at_least=0)] = 0.02
-    """Decoupled weight decay, on kernels alone; with muon, on those of convolutions."""
+    """Decoupled weight decay, on kernels only; with muon, on convolution kernels only."""
     label_smoothing: _Fraction = 0.02
     """Share of the target that is spread over all classes."""
     average_decay: _Fraction = 0.998
-    """Decay per step of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
+    """Decay per step of the moving average of the weights, which is evaluated and kept; 0 turns it off."""
     dropout_rate: _Fraction = 0.25
-    """Share of activations dropped while training; refused for networks that have no dropout."""
+    """Share of activations dropped in training; refused for networks without dropout."""
     augment: AugmentConfig = AugmentConfig()
     """How training images are varied."""
     negative_share: Annotated[float, Limits(at_least=0, at_most=0.5)] = 0.08
-    """Share of the training images that are drawn to hold no digit; 0: the model sees a digit in everything. This
-    and the next two are 0 where the classes aren't the ten digits."""
+    """Share of the training images that are drawings without a digit; with 0, the model sees a digit in everything.
+    This, --style-share and --redrawn-share become 0 if the classes aren't the ten digits."""
     style_share: _DrawnShare = 0.02
-    """Share of the training images that are digits drawn in styles of much of the world, which MNIST's writers hardly
-    ever used: 1s with an upstroke, 4s like a φ, 8s of two rings."""
+    """Share of the training images that are digits drawn in styles common in much of the world but rare in MNIST: 1s
+    with an upstroke, 4s like a φ, 8s made of two rings."""
     redrawn_share: _DrawnShare = 0.06
-    """Share of the training images that are digits drawn anew, with the edges of the images that hold none."""
+    """Share of the training images that are redrawn digits, with the same edges as the drawings without a digit."""
     early_stopping_epochs: _Count = 0
     """Stop after this many epochs without a better validation loss, and keep the best epoch; 0: never stop early."""
     plateau_epochs: _Count = 0
     """Halve the learning rate after this many epochs without a better validation loss; 0: never."""
     seed: Annotated[int, Limits(at_least=0, at_most=2**32 - 1)] = 0
-    """Seed of initial weights, order of the images, augmentation and dropout."""
+    """Seed for the initial weights, the order of the images, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        """Refuses values that cannot train."""
+        """Rejects values that can't be trained with."""
         super().__post_init__()
         require_dataset(self.dataset)
         _require(len(self.class_names) >= 2, "class_names", self.class_names, "two or more")
-        _require(len(self.class_hashes) in (0, len(self.class_names)), "class_hashes", self.class_hashes, "one a class")
+        _require(len(self.class_hashes) in (0, len(self.class_names)), "class_hashes", self.class_hashes, "1 per class")
 
     @property
     def can_refuse(self) -> bool:
-        """Whether training shows images without a digit, so that the model can tell them."""
+        """Whether training shows images without a digit, so that the model can recognise them."""
         return self.negative_share > 0
 
     @property
     def no_digit(self) -> int:
-        """The label of an image without a digit, next to those of the classes."""
+        """The label of an image without a digit, one past those of the classes."""
         return len(self.class_names)
 
     def list_options(self) -> dict[str, Any]:
@@ -218,7 +218,7 @@ class TrainConfig(_Checked):
         return fields | augment
 
     def to_json(self) -> str:
-        """Returns the config as indented JSON, one field a line."""
+        """Returns the config as indented JSON, one field per line."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -254,7 +254,7 @@ PRESETS: dict[PresetName, TrainConfig] = {
         augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4, spoiled_share=0.08),
     ),
 }
-"""Whole recipes, by the name that `--preset` gives them."""
+"""Complete recipes, by their names for `--preset`."""
 
 # ---------------------------------------------------------------- from JSON
 
@@ -264,7 +264,7 @@ _ANOTHER_VERSION = "; another version of digitjax may have written it: use that 
 
 
 def _build(kind: type[_T], values: Any, prefix: str) -> _T:
-    """Makes a dataclass from a dict that must have exactly its fields, each of its type."""
+    """Builds a dataclass from a dict, which must have exactly its fields, each of the right type."""
     if not isinstance(values, dict):
         raise ConfigError(f"{prefix.rstrip('.') or 'the config'} must be an object with fields, found {values!r}")
     types = typing.get_type_hints(kind)
@@ -277,7 +277,7 @@ def _build(kind: type[_T], values: Any, prefix: str) -> _T:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    """Returns a field's value of the type that its hint names, from what JSON has for it."""
+    """Converts a field's value from JSON to the type that its hint names."""
     if dataclasses.is_dataclass(hint):
         return _build(cast("type", hint), value, f"{name}.")
     if get_origin(hint) is tuple:

@@ -1,9 +1,9 @@
 """Measures a trained model: confusion matrix, scores per class, calibration.
 
     python -m digitjax.evaluate checkpoints/mnist-default        # on the test set of its data
-    python -m digitjax.evaluate --images my_pictures/labels.csv  # on your own pictures, with the weights that ship
+    python -m digitjax.evaluate --images my_pictures/labels.csv  # on your own pictures, with the shipped weights
 
-Both print a report, and write it with its plots.
+Both print a report and write it to a folder, with plots.
 """
 
 import codecs
@@ -36,16 +36,16 @@ from digitjax.runs.folder import lock_folder
 
 logger = logging.getLogger("digitjax.evaluate")  # __name__ is "__main__" for python -m digitjax.evaluate
 
-# Drawings without a digit by which refusing is measured, and their seed: training draws from the run's, which is lower.
+# How many drawings without a digit measure refusal, and their seed, which is above the seed of any training run.
 NUM_NEGATIVES = 1000
 NEGATIVES_SEED = 2**32
 
 
 def evaluate_dataset(trained: TrainedModel, dataset: Dataset, *, tta: bool = True) -> Evaluation:
-    """Measures a model, with test-time augmentation or without, on images that are drawn as MNIST's already.
+    """Measures a model, with or without test-time augmentation, on images that already look like MNIST's.
 
-    All of them are counted, also those that `Recognizer` would take for no digit; how many these are, and how many
-    drawings without a digit it would refuse, stands apart, in `Report.rejection`.
+    All of them count, even those that `Recognizer` would refuse. `Report.rejection` says separately how many of them it
+    would accept, and how many drawings without a digit it would refuse.
     """
     _, probs, scores = looks.answer(trained, dataset.images, tta=tta)
     evaluation = _evaluate(trained.config, dataset, probs.argmax(-1), probs, trained.config.dataset)
@@ -58,7 +58,7 @@ def evaluate_dataset(trained: TrainedModel, dataset: Dataset, *, tta: bool = Tru
 def measure_rejection(
     trained: TrainedModel, digits: Dataset, scores: Float[np.ndarray, "n"], *, tta: bool = True
 ) -> Rejection:
-    """Compares the scores of digits with those of drawings made for this, which training hasn't seen."""
+    """Compares the scores of digits with those of drawings without one, which training hasn't seen."""
     from sklearn.metrics import roc_auc_score
 
     negatives = draw_negatives(np.random.default_rng(NEGATIVES_SEED), NUM_NEGATIVES, digits)
@@ -74,15 +74,15 @@ def measure_rejection(
 
 
 def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluation, list[str]]:
-    """Measures a recognizer on a user's own pictures, through the same preprocessing as prediction.
+    """Measures a recognizer on a user's own pictures, with the same preprocessing as in prediction.
 
     Args:
-      recognizer: What reads them.
+      recognizer: The one that reads them.
       labels_csv: A table with the columns `file` (relative to the table's folder) and `label`, a class's name.
 
     Returns:
-      The evaluation of the pictures that could be read, and a line for each that could not. What was taken for no digit
-      is a mistake, and counts as if all classes had been alike to the model.
+      The evaluation of the pictures that could be read, and a line for each that could not. A refused picture is a
+      mistake, and counts as if the model had given all classes the same probability.
 
     Raises:
       DigitjaxError: The table can't be read or has a wrong label, or no picture can be read.
@@ -100,7 +100,7 @@ def evaluate_pictures(recognizer: Recognizer, labels_csv: Path) -> tuple[Evaluat
     config = recognizer.trained.config
     preds = np.array([config.no_digit if p.label is None else names.index(p.label) for p in predictions])
     probs = np.stack([prediction.probabilities for prediction in predictions])
-    probs[preds == config.no_digit] = 1 / len(names)  # what is refused claims no class, no more than a blank picture
+    probs[preds == config.no_digit] = 1 / len(names)  # a refused picture claims no class, like a blank one
     return _evaluate(config, dataset, preds, probs, labels_csv.stem), unread
 
 
@@ -116,11 +116,11 @@ def _evaluate(
 
 
 def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[Path, int]]:
-    """Reads a table of pictures with the columns `file` and `label`, a class's name; others are left alone.
+    """Reads a table of pictures with the columns `file` and `label` (a class's name); other columns are ignored.
 
-    Columns may be divided by commas, semicolons or tabs, text be encoded as UTF-8, UTF-16 (by its byte order mark) or
-    Windows-1252: whatever spreadsheet programs save. Files are relative to the table's folder or, where one isn't
-    there, to the working folder. What isn't plain is assumed with a warning.
+    It takes what spreadsheet programs save: columns separated by commas, semicolons or tabs, text in UTF-8, UTF-16 (if
+    it has a byte order mark) or Windows-1252. Files are relative to the table's folder or, if they aren't there, to the
+    working folder. Assumptions that may be wrong are logged.
 
     Raises:
       DigitjaxError: It can't be read, lacks a column or has a wrong label; the message names line and column.
@@ -134,7 +134,7 @@ def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[Path
         raise DigitjaxError(f"{labels_csv}: can't be read: {error}") from None
     if delimiter != ",":
         logger.info(
-            "%s: taken for a table with columns divided by %s", labels_csv, {";": "semicolons"}.get(delimiter, "tabs")
+            "%s: read as a table with columns separated by %s", labels_csv, {";": "semicolons"}.get(delimiter, "tabs")
         )
     if rows and rows[0][1][0] == "sep=":  # Excel's own first line
         del rows[0]
@@ -149,7 +149,7 @@ def read_labels(labels_csv: Path, class_names: Sequence[str]) -> list[tuple[Path
     entries = []
     for line, row in rows[1:]:
         file, label = (row[column].strip() if column < len(row) else "" for column in columns)
-        name = label if label in class_names else label.removesuffix(".0")  # as spreadsheets write 7
+        name = label if label in class_names else label.removesuffix(".0")  # spreadsheets may write 7 as 7.0
         if name not in class_names:
             known = ", ".join(class_names)
             raise DigitjaxError(
@@ -166,12 +166,12 @@ def _decode_table(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        logger.warning("%s: is not UTF-8, and read as Windows-1252", path)
+        logger.warning("%s: is not UTF-8; read as Windows-1252", path)
         return content.decode("cp1252", "replace")
 
 
 def _find_file(folder: Path, name: str) -> Path:
-    """Returns a table's file, in the table's folder or in the working folder, with slashes of either kind."""
+    """Returns the path of a table's file, in the table's or the working folder, with either kind of slash."""
     names = [name, name.replace("\\", "/")]
     candidates = [parent / spelling for spelling in names for parent in (folder, Path())]
     return next((path for path in candidates if path.exists()), candidates[0])
@@ -196,24 +196,24 @@ class EvaluateArguments(cli.SourceArguments):
     """The arguments of `python -m digitjax.evaluate`."""
 
     run: Annotated[Path | None, tyro.conf.Positional] = None
-    """A training run's folder (default: the weights that ship)."""
+    """A training run's folder (default: the shipped weights)."""
     images: Path | None = None
     """A CSV table with the columns file,label: evaluate on these pictures instead of the test set."""
     out: Path | None = None
-    """Where report.json and the plots go (default: RUN; without it or with --images or --no-tta: ./evaluation). No
-    other run's folder."""
+    """The folder for report.json and the plots (default: RUN, or ./evaluation without RUN or with --images or
+    --no-tta). It can't be another run's folder."""
     tta: bool = True
-    """Look again, turned and scaled, at what the network is unsure of."""
+    """Test-time augmentation: where the network is unsure, look again at the image, rotated and scaled."""
 
 
 def evaluate(args: EvaluateArguments) -> int:
-    """Prints the report and writes it with its plots; a run's page, too."""
+    """Prints the report and writes it with its plots and, for a run, its page."""
     out = args.out or (args.run if args.run and args.tta and not args.images else Path("evaluation"))
     is_run = (out / RunFile.CONFIG).exists()
     if is_run and (args.images or args.run is None or out.resolve() != args.run.resolve()):
         raise DigitjaxError(f"{out} holds a run, whose report is of its own test set: choose another --out")
     process.set_up()
-    # While a run is trained, a report would be of other weights.
+    # While a run is being trained, a report would be about other weights.
     with lock_folder(out) if is_run else contextlib.nullcontext():
         evaluation, unread = _measure(args)
         write_evaluation(out, evaluation)
@@ -227,7 +227,7 @@ def evaluate(args: EvaluateArguments) -> int:
 
 
 def _measure(args: EvaluateArguments) -> tuple[Evaluation, list[str]]:
-    """Returns the evaluation that was asked for, and a line for each picture that can't be read."""
+    """Returns the requested evaluation, and a line for each picture that can't be read."""
     recognizer = dataclasses.replace(Recognizer.load(args.run), tta=args.tta)
     if args.images:
         return evaluate_pictures(recognizer, args.images)

@@ -1,9 +1,9 @@
-"""The trained network for other runtimes: as an ONNX model, or as StableHLO that JAX alone can run.
+"""Exports the trained network for other runtimes: as an ONNX model, or as StableHLO, which needs only JAX.
 
-    python -m digitjax.export --format onnx           # digitjax.onnx, for ONNX Runtime and what else reads ONNX
+    python -m digitjax.export --format onnx           # digitjax.onnx, for ONNX Runtime and other readers of ONNX
     python -m digitjax.export --format stablehlo      # digitjax.stablehlo, for JAX on a CPU or an NVIDIA GPU
 
-Exported is what comes after preprocessing: images go in as `Prediction.canonical` shows them, any number at once.
+The exported model takes any number of preprocessed images, as in `Prediction.canonical`.
 """
 
 import contextlib
@@ -32,22 +32,22 @@ INPUT_NAME, OUTPUT_NAMES = "images", ("logits", "probs", "is_digit_scores")
 
 PLATFORMS = ("cpu", "cuda")
 
-# By how much an exported model's outputs may differ from ours: runtimes sum in another order, and float32 rounds.
+# How far an exported model's outputs may differ from ours: runtimes sum in another order, and float32 rounds.
 MAX_DIFFERENCE = 1e-4
 
 
 class ExportError(DigitjaxError):
-    """A model that can't be exported, or one that does not compute what it should."""
+    """A model that can't be exported, or an export that doesn't compute what it should."""
 
 
 def make_function(trained: TrainedModel) -> Callable[[Images], tuple[jax.Array, ...]]:
     """Returns the function that is exported.
 
     Returns:
-      From uint8 images [n, 28, 28, 1], light ink on a dark ground, to
+      From uint8 images [n, 28, 28, 1], light ink on a dark background, to
         logits: float32 [n, classes].
         probs: float32 [n, classes], calibrated.
-        is_digit_scores: float32 [n], how likely each image holds a digit at all; to be compared with the threshold.
+        is_digit_scores: float32 [n], how likely each image is to hold a digit at all; compare it with the threshold.
     """
 
     def predict(images: Images) -> tuple[jax.Array, ...]:
@@ -68,17 +68,17 @@ def export_stablehlo(trained: TrainedModel) -> bytes:
 
 
 def export_onnx(trained: TrainedModel) -> bytes:
-    """Returns the network as an ONNX model; its metadata hold temperature, threshold and the training config.
+    """Returns the network as an ONNX model; its metadata holds temperature, threshold and training config.
 
     Raises:
-      ExportError: The packages for it aren't installed.
+      ExportError: The required packages aren't installed.
     """
     try:
-        import onnx  # with jax2onnx it takes four seconds
+        import onnx  # takes four seconds, with jax2onnx
         from jax2onnx import to_onnx
     except ImportError as error:
         raise ExportError(f"{error.name} is missing: pip install 'digitjax[onnx]'") from None
-    with layers.plain(), contextlib.redirect_stdout(io.StringIO()):  # jax2onnx prints what it meets
+    with layers.plain(), contextlib.redirect_stdout(io.StringIO()):  # jax2onnx prints what it finds
         exported = to_onnx(
             make_function(trained),
             [jax.ShapeDtypeStruct(("n", SIZE, SIZE, 1), jnp.uint8)],
@@ -86,7 +86,7 @@ def export_onnx(trained: TrainedModel) -> bytes:
             input_names=[INPUT_NAME],
             output_names=OUTPUT_NAMES,
         )
-    # jax2onnx notes some shapes inside in another order of axes, about which ONNX Runtime warns; it needs none.
+    # jax2onnx records some inner shapes with another order of axes. ONNX Runtime warns about them, and needs none.
     del exported.graph.value_info[:]
     calibration = {name: str(value) for name, value in trained.calibration._asdict().items()}
     onnx.helper.set_model_props(exported, {**calibration, "config": trained.config.to_json()})
@@ -115,7 +115,7 @@ def check(trained: TrainedModel, outputs: Outputs, images: UInt8[np.ndarray, "n 
     """Returns the largest difference between an exported model's outputs and ours.
 
     Raises:
-      ExportError: It is above `MAX_DIFFERENCE`, or an image is taken for another digit.
+      ExportError: It is above `MAX_DIFFERENCE`, or an image is read as another digit.
     """
     logits = compute_logits(trained.apply, images)
     ours = read_logits(logits, trained.config, trained.calibration.temperature)
@@ -137,13 +137,13 @@ class ExportArguments(cli.Arguments):
     format: FormatName
     """onnx: one file for ONNX Runtime and others; stablehlo: one file for JAX, on a CPU or an NVIDIA GPU."""
     checkpoint: Path | None = None
-    """A training run's folder (default: the weights that ship)."""
+    """A training run's folder (default: the shipped weights)."""
     out: Path | None = None
-    """The file that is written (default: digitjax.<format>)."""
+    """The file to write (default: digitjax.<format>)."""
 
 
 def export(args: ExportArguments) -> int:
-    """Writes the file, once what it holds was run and compared."""
+    """Runs the exported model, compares its outputs with ours, and writes the file."""
     trained = load_model(args.checkpoint or default_checkpoint())
     if args.format == "onnx":
         content, run = export_onnx(trained), run_onnx

@@ -97,7 +97,7 @@ def test_a_picture_that_cant_be_read_is_left_out_and_named(run, pictures, tmp_pa
     assert evaluate.main(arguments) == 1
     captured = capsys.readouterr()
     assert "9 examples" in captured.out
-    assert "1 taken for no digit" in captured.out
+    assert "1 read as no digit" in captured.out
     assert "3.png" in captured.err
 
 

@@ -1,4 +1,4 @@
-"""Shows what a data set holds: counts for each class and split, and a picture of samples.
+"""Shows what a data set holds: counts per class and split, and a picture of samples.
 
 python -m digitjax.data --dataset digits
 """
@@ -19,9 +19,9 @@ class DataArguments(cli.SourceArguments):
     """The arguments of `python -m digitjax.data`."""
 
     dataset: str = "auto"
-    """As in digitjax.train."""
+    """The data set, as in digitjax.train."""
     out: Path = Path("samples.png")
-    """Where the picture of samples goes."""
+    """The file for the picture of samples."""
 
 
 def show_data(args: DataArguments) -> int:

@@ -1,4 +1,4 @@
-"""What all data becomes: images with their labels, in parts and splits; nothing here reads a file."""
+"""The form that all data takes: images with labels, in parts and splits; nothing here reads a file."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,33 +11,33 @@ from digitjax.config import DigitjaxError
 
 
 class DatasetError(DigitjaxError):
-    """A data set that can't be had, or a file of it that isn't what it should be."""
+    """A data set that isn't available, or that has a wrong file."""
 
 
 class Dataset(NamedTuple):
     """Images with their labels, on the host."""
 
-    images: UInt8[np.ndarray, "n 28 28 1"]  # light ink on a dark ground
+    images: UInt8[np.ndarray, "n 28 28 1"]  # light ink on a dark background
     labels: Int32[np.ndarray, "n"]  # class indices
 
     def take(self, indices: Int[np.ndarray, "m"]) -> "Dataset":
-        """Returns some of the examples, in that order."""
+        """Returns the examples at these indices, in their order."""
         return Dataset(self.images[indices], self.labels[indices])
 
 
 Stroke = Float32[np.ndarray, "_ 2"]
-"""Where a pen went without being lifted: one point (x, y) or more, y downwards, in any unit."""
+"""The path of a pen until it is lifted: one or more points (x, y), y downwards, in any unit."""
 
 
 class Character(NamedTuple):
-    """A character by somebody's hand."""
+    """A handwritten character."""
 
-    text: str  # "7", "a"; of scripts without a word for it, a name
-    ink: tuple[Stroke, ...] | UInt8[np.ndarray, "28 28"]  # as the pen went, or light on a dark ground
+    text: str  # "7", "a", or a name for a character of another script
+    ink: tuple[Stroke, ...] | UInt8[np.ndarray, "28 28"]  # pen strokes, or light ink on a dark background
     dataset: str  # an `ExtraName`
 
 
-# Roughly how many training images make a block, the unit that is divided among processes.
+# The approximate number of training images in a block, the unit that is divided among processes.
 BLOCK = 4_096
 
 
@@ -49,9 +49,9 @@ class Part:
     count: int = 1
 
     def blocks(self, n: int) -> list[tuple[int, int, int]]:
-        """Returns number, start and stop of each block of this part, of `n` images in all.
+        """Returns number, start and stop of each block of this part, out of `n` images in all.
 
-        Blocks are of one size, but for one image, and the same however many parts there are.
+        Block sizes differ by at most one image, and don't depend on the number of parts.
         """
         num_blocks = max(round(n / BLOCK), 1)
         first, last = (i * num_blocks // self.count for i in (self.index, self.index + 1))
@@ -66,7 +66,7 @@ ALL = Part()
 
 
 class Splits(NamedTuple):
-    """A data set in its three parts, with the name under which results are reported."""
+    """The three parts of a data set, with the name under which results are reported."""
 
     name: str
     class_names: tuple[str, ...]
@@ -74,10 +74,10 @@ class Splits(NamedTuple):
     validation: Dataset
     test: Dataset
     class_hashes: tuple[str, ...] = ()  # see `TrainConfig.class_hashes`
-    extra: Sequence[Character] = ()  # by other hands, for training
-    held_out: Sequence[Character] = ()  # by hands that training never sees
+    extra: Sequence[Character] = ()  # by other writers, for training
+    held_out: Sequence[Character] = ()  # by writers that training never sees
 
     @property
     def parts(self) -> dict[str, Dataset]:
-        """The three parts by their names."""
+        """The three parts by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}

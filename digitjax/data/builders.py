@@ -1,6 +1,6 @@
-"""What our TFDS builders have in common; none of them needs TensorFlow.
+"""The common code of our TFDS builders; none of them needs TensorFlow.
 
-A builder prepares its data once, in TFDS's folder, and reads it from there ever after.
+A builder prepares its data once, in TFDS's folder, and reads it from there afterwards.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from digitjax.data.idx import IdxFiles, find_idx_files, require_folder
 
 
 class _Info(tfds.core.DatasetInfo):
-    """What TFDS knows of a data set, without asking its server: ours aren't there."""
+    """TFDS's information about a data set, without asking its server, which doesn't have ours."""
 
     def initialize_from_bucket(self) -> None:
-        """Does nothing; TFDS's own leaves an empty temporary folder behind each time."""
+        """Does nothing; TFDS's own version leaves an empty temporary folder behind each time."""
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -33,14 +33,14 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     ABOUT: str
     HOMEPAGE: ClassVar[str | None] = None
 
-    # The features that are input and target, where TFDS is asked for pairs.
+    # The input and target features, for when TFDS is asked for pairs.
     SUPERVISED_KEYS: ClassVar[tuple[str, str] | None] = None
 
-    # Where the published files can be downloaded from, and what else one can do.
+    # Where the published files can be downloaded, and what users can do instead.
     URL: ClassVar[str]
     BY_HAND: ClassVar[str]
 
-    # Whether preparing asks the network.
+    # Whether preparing needs the network.
     downloads: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -53,7 +53,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
     @classmethod
     def download_urls(cls) -> dict[str, str]:
-        """Returns what is downloaded, by the name of the file that it is or holds."""
+        """Returns the URLs to download, by the name of the file that each is or contains."""
         raise NotImplementedError
 
     def _list_features(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class ImageBuilder(Builder):
 
     def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, (image, label) in enumerate(zip(*dataset, strict=True)):
-            # TFDS encodes arrays with TensorFlow, but PIL images without.
+            # TFDS encodes arrays with TensorFlow, but PIL images without it.
             yield i, {"image": Image.fromarray(image[..., 0]), "label": int(label)}
 
 
@@ -96,7 +96,7 @@ class ImageBuilder(Builder):
 class IdxBuilder(ImageBuilder):
     """A data set published as four IDX files.
 
-    A subclass names the files; the sizes and SHA-256 of the downloads stand in `checksums.tsv`, as TFDS wants it.
+    A subclass names the files; the sizes and SHA-256 of the downloads are in `checksums.tsv`, as TFDS requires.
     Splits: `test` is the published one, `validation` is drawn from the published training files, `train` is the rest.
     """
 
@@ -105,14 +105,14 @@ class IdxBuilder(ImageBuilder):
     TEST: ClassVar[IdxFiles]
     NUM_VALIDATION: ClassVar[int] = 5_000
 
-    # RandomState takes it, because NumPy guarantees its stream for ever; default_rng's may change with a release.
+    # For RandomState, whose stream NumPy guarantees for ever; default_rng's may change with a release.
     SPLIT_SEED = 0
 
     # The label of the first class in the files.
     FIRST_LABEL: ClassVar[int] = 0
 
     def __init__(self, *, idx_dir: Path | None = None, **options: Any) -> None:
-        """Takes the files from `idx_dir` when the data is prepared, or downloads them where that is None.
+        """Takes the files from `idx_dir` when the data is prepared, or downloads them if that is None.
 
         Raises:
           DatasetError: The folder or a file of it is missing, even if the data was prepared before.
@@ -148,9 +148,9 @@ class IdxBuilder(ImageBuilder):
         }
 
     def _require_published(self, path: Path, url: str) -> None:
-        """Refuses a file in somebody's folder that is gzipped but isn't the published one: names are no help.
+        """Rejects a gzipped file in a user's folder that isn't the published one: its name proves nothing.
 
-        MNIST's own files may be compressed anew, as the MD5 of what they hold is known.
+        MNIST's own files may be recompressed, since the MD5 of their content is known.
         """
         published = (self.url_infos or {}).get(url)
         if path.suffix == ".gz" and published and url.endswith(".gz") and not self.TRAIN.images_md5:
@@ -161,31 +161,31 @@ class IdxBuilder(ImageBuilder):
                 )
 
     def _unpack(self, paths: dict[str, Path], _: Path) -> dict[str, Path]:
-        """Returns where the IDX files lie, from what was downloaded; they may be put into a folder."""
+        """Returns the paths of the IDX files, given the downloads; may unpack them into the folder."""
         return paths
 
     def _orient(self, dataset: Dataset) -> Dataset:
-        """Brings images as they are published to how they are read."""
+        """Brings published images into reading orientation."""
         return dataset
 
 
-# ---------------------------------------------------------------- shown beside another one
+# ---------------------------------------------------------------- additional training data
 
 
 class ExtraBuilder(Builder):
-    """A data set that training shows beside another, all of it in the split `train`.
+    """A data set that training shows in addition to another, all of it in the split `train`.
 
-    Of every example it tells the `text`, such as "7" or "a", and, as `group`, whose hand it is as far as that is known:
-    what is held out is held out by whole groups.
+    Each example has a `text`, such as "7" or "a", and a `group`: its writer, as far as that is known. Examples are held
+    out by whole groups.
     """
 
     URL = ""  # empty: no program can download it
 
-    # What is read, files or folders by their published names, perhaps gzipped; `*` stands for anything.
+    # The files or folders to read, by their published names, perhaps gzipped; `*` stands for anything.
     FILES: ClassVar[tuple[str, ...]]
 
     def __init__(self, *, folder: Path | None = None, **options: Any) -> None:
-        """Takes the files from `folder` when the data is prepared, or downloads them where that can be.
+        """Takes the files from `folder` when the data is prepared, or downloads them if possible.
 
         Raises:
           DatasetError: The folder is missing, even if the data was prepared before.
@@ -221,7 +221,7 @@ class ExtraBuilder(Builder):
 
 
 def _find_files(folder: Path, name: str) -> list[Path]:
-    """Finds files by name: the folder itself, or what lies in it or one level deeper."""
+    """Finds files by name: the folder itself, or files in it or one level deeper."""
     own = [folder] if folder.match(name) else []
     return own + sorted(path for part in ("", "*/") for path in folder.glob(part + name))
 

@@ -1,4 +1,4 @@
-"""Data sets of other hands, which training shows beside the one that it is tested on."""
+"""Data sets by other writers, which training shows in addition to the one that is tested on."""
 
 import io
 import re
@@ -23,10 +23,10 @@ _UCI = "https://archive.ics.uci.edu/dataset"
 
 
 class Optdigits(ExtraImageBuilder):
-    """Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998): digits of 30 Turks, in bitmaps of 32x32.
+    """Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998): digits by 30 Turks, in 32x32 bitmaps.
 
-    The files mix the writers and name none. Those of 13 others, `optdigits-orig.windep`, are left alone: scikit-learn
-    bundles them, as `--dataset digits`.
+    The files mix the writers without naming them. `optdigits-orig.windep`, with digits by 13 others, is left out:
+    scikit-learn bundles them, as `--dataset digits`.
     """
 
     name = "digitjax_optdigits"
@@ -48,7 +48,7 @@ class Optdigits(ExtraImageBuilder):
 class Semeion(ExtraImageBuilder):
     """Semeion Handwritten Digit (Buscema 1998): by 80 Italians, each digit once carefully and once fast, 16x16.
 
-    The digits stand in groups of 200, by ten writers each.
+    The digits come in groups of 200, by ten writers each.
     """
 
     name = "digitjax_semeion"
@@ -68,7 +68,7 @@ class Semeion(ExtraImageBuilder):
 
 
 class Omniglot(ExtraImageBuilder):
-    """Omniglot (Lake et al. 2015): characters of eight scripts, each by 20 people with a mouse; none is a digit."""
+    """Omniglot (Lake et al. 2015): characters of eight scripts, each drawn with a mouse by 20 people; no digits."""
 
     name = "digitjax_omniglot"
     URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
@@ -99,7 +99,7 @@ EXTRA_BUILDERS: dict[ExtraName, type[ExtraBuilder]] = {
     "semeion": Semeion,
     "omniglot": Omniglot,
 }
-"""The builders by the names that `--extra-datasets` gives them."""
+"""The builders by their names for `--extra-datasets`."""
 
 
 def _make_example(ink: Float32[np.ndarray, "h w"], text: str, group: str) -> dict[str, Any]:
@@ -116,26 +116,26 @@ def _read_text(path: Path) -> str:
 
 # ---------------------------------------------------------------- loading
 
-# In how many parts the writers are divided, of which one is held out.
+# The number of parts into which the writers are divided; one of them is held out.
 FOLDS = 5
 
 
 def load_extra(
     names: Sequence[ExtraName], data_dir: Path | None = None, folder: Path | None = None, *, fold: int = 0
 ) -> tuple[list[Character], list[Character]]:
-    """Loads data sets of other hands: what training shows, and a fifth, by writers whom it never sees.
+    """Loads data sets by other writers: the training part, and a held-out fifth, by writers that training never sees.
 
-    Of UNIPEN whole donors are held out, of Semeion ten writers at a time, of Omniglot people who drew. Optdigits
-    doesn't tell its writers, so there the same may stand on both sides.
+    UNIPEN is held out by whole donors, Semeion by groups of ten writers, Omniglot by people. Optdigits doesn't name its
+    writers, so the same ones may be on both sides.
 
     Args:
-      names: Which ones.
+      names: The data sets.
       data_dir: TFDS's folder; None for TFDS's own default.
-      folder: Where their files lie, side by side or in a folder each; None: those that can be are downloaded.
-      fold: Which fifth is held out, 0 to 4.
+      folder: The folder with their files, side by side or in a folder each; None: download them where possible.
+      fold: Which fifth to hold out, 0 to 4.
 
     Raises:
-      DatasetError: One can't be had, or a file of it is wrong.
+      DatasetError: One isn't available, or has a wrong file.
     """
     shown: list[Character] = []
     held_out: list[Character] = []
@@ -157,9 +157,9 @@ def _read_example(example: dict[str, Any], name: str) -> Character:
 
 
 def assign_folds(groups: Sequence[str]) -> Int[np.ndarray, "n"]:
-    """Returns the fold of each example: from the largest group to the smallest they are dealt out, the last fold first.
+    """Returns the fold of each example; groups are dealt out from largest to smallest, starting with the last fold.
 
-    So fold 0, which most runs hold out, gets none of the very largest.
+    So fold 0, which most runs hold out, gets none of the very largest groups.
     """
     names, numbers, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
     folds = np.empty(len(names), int)

@@ -1,4 +1,4 @@
-"""A data set of one's own: pictures in one folder a class."""
+"""A user's own data set: pictures in one folder per class."""
 
 import hashlib
 import logging
@@ -19,31 +19,31 @@ from digitjax.pictures.preprocess import preprocess_image
 
 logger = logging.getLogger("digitjax.data")  # the command's name, which users see
 
-# What a class must have, so that each split gets some.
+# The fewest pictures that a class may have, so that each split gets some.
 MIN_PICTURES = 3
 
-# Which share of the pictures `test` and `validation` get, each.
+# The share of the pictures that `test` and `validation` get each.
 HELD_OUT = 0.1
 
 
 class FolderBuilder(ImageBuilder):
-    """Pictures in one folder a class, which names it; they go through the same preprocessing as in prediction.
+    """Pictures in one folder per class, named after it; they get the same preprocessing as in prediction.
 
-    A picture's hash decides where it goes: about a tenth of each class to `test`, as many to `validation`, the rest to
-    `train`. So wherever a picture lies and whatever else is added, it stays in its split, and copies of it go with it.
-    Only where a split would get none of a class, the next picture by hash goes there; others that are added later may
-    take its place. The hashes are the order of the pictures, too, which mixes the classes.
+    A picture's hash decides its split: about a tenth of each class goes to `test`, as many to `validation`, the rest to
+    `train`. So a picture and its copies stay in one split, wherever they are moved and whatever is added. Only if a
+    split would get none of a class does the next picture by hash go there; others added later may take its place. The
+    hashes also order the pictures, which mixes the classes.
 
-    When a picture was added, taken away or changed, another preparation is made in the place of the earlier one.
+    When a picture is added, removed or changed, the data is prepared again and replaces the earlier copy.
     """
 
     name = "digitjax_folder"
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        """Looks what is in the folder.
+        """Looks at the folder's contents.
 
         Raises:
-          DatasetError: It isn't there, has fewer than two folders with pictures in it, or a class has too few.
+          DatasetError: It isn't there, has fewer than two folders with pictures in it, or a class has too few pictures.
         """
         self._pictures = {
             class_name: sorted((_hash_file(path), path) for path in paths)
@@ -57,7 +57,7 @@ class FolderBuilder(ImageBuilder):
         super().__init__(config=tfds.core.BuilderConfig(name=name, version=self.VERSION), **options)
 
     def download_and_prepare(self, **options: Any) -> None:
-        """Prepares the data, and deletes what was prepared of the same folder before it was changed."""
+        """Prepares the data, and deletes what was prepared before the folder changed."""
         super().download_and_prepare(**options)
         prepared = Path(self.data_dir).parent
         for earlier in set(prepared.parent.glob(f"{self._place}-*")) - {prepared}:
@@ -85,9 +85,9 @@ class FolderBuilder(ImageBuilder):
 
 
 def count_held_out(digests: Sequence[str]) -> tuple[int, int]:
-    """Returns how many of a class's pictures go to `test` and `validation`: by sorted hash, the first and the next.
+    """Returns how many of a class's pictures, sorted by hash, go to `test` (the first) and `validation` (the next).
 
-    The share of a hash among all possible ones decides, unless a split would get none.
+    The position of a hash among all possible ones decides, unless a split would get none.
     """
     shares = [int(digest[:8], 16) / 16**8 for digest in digests]
     n = len(shares)
@@ -97,10 +97,10 @@ def count_held_out(digests: Sequence[str]) -> tuple[int, int]:
 
 
 def find_classes(folder: Path) -> dict[str, list[Path]]:
-    """Returns the pictures of each class, by its name.
+    """Returns the pictures of each class, by class name.
 
     Raises:
-      DatasetError: As `FolderBuilder`.
+      DatasetError: As in `FolderBuilder`.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: is not a folder; it must hold one folder of pictures for each class")
@@ -116,9 +116,9 @@ def find_classes(folder: Path) -> dict[str, list[Path]]:
         )
     for class_name, paths in pictures.items():
         if special := [path for path in paths if not path.is_file()]:
-            raise DatasetError(f"{special[0]}: is no file that can be read; remove it, or mend the link")
+            raise DatasetError(f"{special[0]}: is not a readable file; remove it, or fix the link")
         if len(paths) < MIN_PICTURES:
-            raise DatasetError(f"{folder / class_name}: {MIN_PICTURES} pictures are the least, found {len(paths)}")
+            raise DatasetError(f"{folder / class_name}: must hold at least {MIN_PICTURES} pictures, found {len(paths)}")
     return pictures
 
 
@@ -132,7 +132,7 @@ def _hash_text(parts: Iterable[str]) -> str:
 
 
 def _read_picture(path: Path) -> NDArray[np.uint8] | None:
-    """Returns what the network sees of a picture, [28, 28, 1]; None, with a warning, where that is nothing."""
+    """Returns a picture as the network sees it, [28, 28, 1]; None, with a warning, if it is unreadable or blank."""
     try:
         preprocessed = preprocess_image(path)
     except ImageError as error:

@@ -39,7 +39,7 @@ def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
       ndim: The number of dimensions that it must have: 1 for labels, 3 for images.
 
     Raises:
-      DatasetError: The file can't be read, or its magic number or size is wrong; says what was expected and found.
+      DatasetError: The file can't be read, or its magic number or size is wrong; it says what was expected and found.
     """
     content = read_content(path)
     magic = 0x0800 + ndim
@@ -62,7 +62,7 @@ class IdxFiles:
     images: str
     labels: str
     num_examples: int
-    images_md5: str | None = None  # of the content, uncompressed; None: it isn't published
+    images_md5: str | None = None  # of the uncompressed content; None: not published
     labels_md5: str | None = None
 
     def read(self, paths: dict[str, Path], num_classes: int, first_label: int = 0) -> Dataset:
@@ -70,8 +70,8 @@ class IdxFiles:
 
         Args:
           paths: Where each file lies, by its published name.
-          num_classes: How many labels there are.
-          first_label: The first of them in the files; it becomes 0.
+          num_classes: The number of different labels.
+          first_label: The lowest label in the files; it becomes 0.
 
         Raises:
           DatasetError: A wrong magic number, size, count, label or checksum.
@@ -96,16 +96,16 @@ class IdxFiles:
 
 
 def _idx_md5(values: NDArray[np.uint8]) -> str:
-    """The MD5 of `values` as an uncompressed IDX file: gzip's own bytes differ between equal contents."""
+    """The MD5 of `values` as an uncompressed IDX file: gzip's output may differ for equal contents."""
     header = (0x0800 + values.ndim).to_bytes(4, "big") + np.array(values.shape, ">u4").tobytes()
     return hashlib.md5(header + values.tobytes(), usedforsecurity=False).hexdigest()
 
 
 def require_folder(folder: Path, names: Sequence[str]) -> None:
-    """Refuses what is no folder, and so can't hold the files of these names.
+    """Checks that a folder, which is to hold files of these names, is one.
 
     Raises:
-      DatasetError: It is missing, or something else.
+      DatasetError: It is missing, or isn't a folder.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: is not a folder; give the one that holds {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Has TFDS prepare a data set once, in its folder, and opens what was prepared."""
+"""Has TFDS prepare a data set once, in its folder, and opens the prepared copy."""
 
 import contextlib
 import io
@@ -18,15 +18,15 @@ logger = logging.getLogger("digitjax.data")  # the command's name, which users s
 
 
 class UnreachableError(DatasetError):
-    """A data set that is neither here nor to be had from the network."""
+    """A data set that is neither here nor available from the network."""
 
 
 @contextlib.contextmanager
 def open_source(builder: Builder, name: str) -> Iterator[dict[str, Any]]:
-    """Yields the examples of each split, which must be read inside; prepares them first where that wasn't done yet.
+    """Yields the examples of each split, to be read inside the context; prepares the data first if necessary.
 
     Raises:
-      DatasetError: It can't be had, or what was prepared can't be read.
+      DatasetError: It isn't available, or the prepared copy can't be read.
     """
     if not builder.is_prepared():
         if builder.downloads and not _is_reachable(next(iter(builder.download_urls().values()))):
@@ -44,20 +44,20 @@ def open_source(builder: Builder, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _prepare(builder: Builder, name: str) -> None:
-    import requests  # comes with TFDS; 0.1 s that only preparing is worth
+    import requests  # comes with TFDS; takes 0.1 s, only needed for preparing
 
     logger.info("preparing %s in %s; this happens once", name, builder.data_dir)
     if not builder.downloads:
-        tfds.disable_progress_bar()  # the rest takes some seconds
+        tfds.disable_progress_bar()  # without downloads it takes a few seconds
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; standard output is for results
             builder.download_and_prepare()
     except (requests.RequestException, tfds.download.DownloadError) as error:
         raise UnreachableError(f"{name}: the download failed: {error}") from error
     except tfds.core.download.download_manager.NonMatchingChecksumError as error:
-        raise DatasetError(f"{name}: what was sent is not the published file: {error}") from error
+        raise DatasetError(f"{name}: the download is not the published file: {error}") from error
     except OSError as error:
-        if not builder.is_prepared():  # by another process meanwhile, whose copy is as good
+        if not builder.is_prepared():  # else another process did meanwhile, and its copy is as good
             raise DatasetError(f"{name} can't be prepared in {builder.data_dir}: {error}; see --data-dir") from error
         builder.info.read_from_directory(builder.data_path)
     finally:
@@ -69,14 +69,14 @@ def _is_reachable(url: str) -> bool:
     answers = []
 
     def probe() -> None:
-        import requests  # comes with TFDS; 0.1 s that only a download is worth
+        import requests  # comes with TFDS; takes 0.1 s, only needed for downloads
 
         try:
             answers.append(requests.head(url, timeout=PROBE_SECONDS, allow_redirects=True).ok)
         except requests.RequestException as error:
             logger.debug("%s: %s", url, error)
 
-    # A thread, since looking up a name knows no time limit.
+    # A thread, since looking up a host name has no time limit.
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)

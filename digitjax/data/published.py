@@ -14,7 +14,7 @@ IDX_DIR_VARIABLE = "DIGITJAX_IDX_DIR"
 
 
 class Mnist(IdxBuilder):
-    """MNIST (LeCun, Cortes, Burges, 1998): 60,000 + 10,000 digits by some 500 writers."""
+    """MNIST (LeCun, Cortes, Burges, 1998): 60,000 + 10,000 digits by about 500 writers."""
 
     name = "digitjax_mnist"  # TFDS has its own `mnist`, which can't be prepared without TensorFlow
     URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -38,7 +38,7 @@ class Mnist(IdxBuilder):
     HOMEPAGE = "http://yann.lecun.com/exdb/mnist/"
 
 
-# Named as MNIST's. Of their content no MD5 is published; downloads are checked by their SHA-256 all the same.
+# Named like MNIST's. No MD5 of their content is published, but downloads are still checked by SHA-256.
 _TRAIN = IdxFiles("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", 60_000)
 _TEST = IdxFiles("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", 10_000)
 
@@ -57,7 +57,7 @@ class FashionMnist(IdxBuilder):
 
 
 class Kmnist(IdxBuilder):
-    """Kuzushiji-MNIST (Clanuwat et al., 2018): 60,000 + 10,000 cursive Japanese characters, ten of hiragana."""
+    """Kuzushiji-MNIST (Clanuwat et al., 2018): 60,000 + 10,000 cursive Japanese characters, ten hiragana."""
 
     name = "digitjax_kmnist"
     URL = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
@@ -68,7 +68,7 @@ class Kmnist(IdxBuilder):
 
 
 class EmnistBuilder(IdxBuilder):
-    """A part of EMNIST (Cohen et al., 2017): characters from NIST's Special Database 19; all parts are one download."""
+    """A part of EMNIST (Cohen et al., 2017): characters from NIST's Special Database 19; one download has all parts."""
 
     URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
     HOMEPAGE = "https://www.nist.gov/itl/products-and-services/emnist-dataset"
@@ -104,7 +104,7 @@ _UPPER, _LOWER = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), tuple("abdefghnqrt")
 
 
 class EmnistDigits(EmnistBuilder):
-    """EMNIST Digits: 240,000 + 40,000, as many of each."""
+    """EMNIST Digits: 240,000 + 40,000 digits, equally many of each."""
 
     name = "digitjax_emnist_digits"
     TRAIN, TEST = _name_emnist_files("digits", 240_000, 40_000)
@@ -113,7 +113,7 @@ class EmnistDigits(EmnistBuilder):
 
 
 class EmnistLetters(EmnistBuilder):
-    """EMNIST Letters: 124,800 + 20,800, a class a letter, capital or not."""
+    """EMNIST Letters: 124,800 + 20,800 letters, one class per letter, whether capital or small."""
 
     name = "digitjax_emnist_letters"
     TRAIN, TEST = _name_emnist_files("letters", 124_800, 20_800)
@@ -123,7 +123,7 @@ class EmnistLetters(EmnistBuilder):
 
 
 class EmnistBalanced(EmnistBuilder):
-    """EMNIST Balanced: 112,800 + 18,800 digits and letters, small ones apart where they look different."""
+    """EMNIST Balanced: 112,800 + 18,800 digits and letters; small ones are separate where they look different."""
 
     name = "digitjax_emnist_balanced"
     TRAIN, TEST = _name_emnist_files("balanced", 112_800, 18_800)
@@ -139,4 +139,4 @@ BUILDERS: dict[str, type[IdxBuilder]] = {
     "emnist/letters": EmnistLetters,
     "emnist/balanced": EmnistBalanced,
 }
-"""The builders by the names that `--dataset` gives them."""
+"""The builders by their names for `--dataset`."""

@@ -1,7 +1,7 @@
 """Loads any data set as arrays: from a TFDS builder, or scikit-learn's bundled digits.
 
-A published data set is taken from the first of: a copy prepared earlier in the TFDS folder; its IDX files in a folder;
-the network.
+A published data set comes from the first of these that is there: a copy prepared earlier in the TFDS folder, its IDX
+files in a folder, the network.
 """
 
 import itertools
@@ -24,17 +24,17 @@ logger = logging.getLogger("digitjax.data")  # the command's name, which users s
 
 
 def load_splits(dataset: str, data_dir: Path | None = None, idx_dir: Path | None = None, *, part: Part = ALL) -> Splits:
-    """Loads a data set; `auto` is MNIST and, with a warning, the bundled digits where MNIST can't be had.
+    """Loads a data set; `auto` is MNIST or, with a warning, the bundled digits if MNIST isn't available.
 
     Args:
-      dataset: Which one, see `TrainConfig.dataset`.
+      dataset: Its name, see `TrainConfig.dataset`.
       data_dir: TFDS's folder; None for TFDS's own default.
-      idx_dir: A folder with the data set's IDX files; None for the download or, of MNIST, for the variable
-        DIGITJAX_IDX_DIR.
-      part: Which part of the training images is read; the others always are as a whole.
+      idx_dir: A folder with the data set's IDX files; None for the download or, for MNIST, the folder that the variable
+        DIGITJAX_IDX_DIR names.
+      part: Which part of the training images to read; the other splits are always read whole.
 
     Raises:
-      DatasetError: It can't be had, or a file of it is wrong.
+      DatasetError: It isn't available, or has a wrong file.
     """
     if dataset == "digits":
         return _load_digits(part)
@@ -54,7 +54,7 @@ def load_splits(dataset: str, data_dir: Path | None = None, idx_dir: Path | None
 
 
 def require_same_data(config: TrainConfig, splits: Splits) -> None:
-    """Refuses data that isn't what a run was started with; only folders of one's own can have changed.
+    """Checks that the data is what a run was started with; only a user's own folders can have changed.
 
     Raises:
       DatasetError: It holds other classes, or other pictures.
@@ -65,7 +65,7 @@ def require_same_data(config: TrainConfig, splits: Splits) -> None:
             f"and the run was started with {', '.join(config.class_names)}"
         )
     if splits.class_hashes != config.class_hashes:
-        # Where a config was made without them, nobody knows: then all count as changed.
+        # If a config was made without hashes, nobody knows, and all classes count as changed.
         pairs = itertools.zip_longest(splits.class_names, splits.class_hashes, config.class_hashes)
         changed = [repr(class_name) for class_name, now, then in pairs if now != then]
         raise DatasetError(
@@ -91,7 +91,7 @@ def _read_split(source: Any, part: Part = ALL) -> Dataset:
 
 def _load_digits(part: Part) -> Splits:
     """The 1,797 digits that scikit-learn bundles: 8x8 in 17 grey levels, by 13 writers (Alpaydin and Kaynak, 1998)."""
-    from sklearn.datasets import load_digits  # half a second that only this data set is worth
+    from sklearn.datasets import load_digits  # takes half a second, only needed for this data set
 
     bunch = load_digits()
     images = np.stack([draw_canonical(image.astype(np.float32) * (255 / 16)) for image in bunch.images])

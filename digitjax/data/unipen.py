@@ -1,7 +1,7 @@
-"""UNIPEN (Guyon et al. 1994): characters as pen strokes, by people of many countries.
+"""UNIPEN (Guyon et al. 1994): characters as pen strokes, by people from many countries.
 
-Its files say in words what they hold: `data/<category>/<donor>/*.dat` names files of pen data under `include/`, and
-which of their strokes make up which character. https://doi.org/10.5281/zenodo.1195803 has the whole, CC BY 4.0.
+Its files are text: `data/<category>/<donor>/*.dat` names files of pen data under `include/`, and says which of their
+strokes make up which character. All of it is at https://doi.org/10.5281/zenodo.1195803, CC BY 4.0.
 """
 
 import functools
@@ -17,7 +17,7 @@ from digitjax.data.arrays import DatasetError, Stroke
 from digitjax.data.builders import ExtraBuilder
 
 CATEGORIES = {"1a": "digits", "1b": "upper case", "1c": "lower case", "1d": "symbols"}
-"""Those of isolated characters."""
+"""The categories of isolated characters."""
 
 
 class Sample(NamedTuple):
@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
     strokes: list[Stroke]
     text: str
-    donor: str  # who gathered it, "val"
+    donor: str  # who collected it, such as "val"
     writer: str  # "val/val02"
     category: str  # a key of `CATEGORIES`
 
@@ -42,7 +42,7 @@ def read_characters(folder: Path) -> Iterator[Sample]:
     """Reads every isolated character, in the files' order; those whose pen data is missing or empty are left out.
 
     Args:
-      folder: The one that holds `data` and `include`, such as `train_r01_v07`.
+      folder: The folder that holds `data` and `include`, such as `train_r01_v07`.
 
     Raises:
       DatasetError: It holds no such files, or one isn't in UNIPEN's format.
@@ -62,7 +62,7 @@ def _read_file(folder: Path, path: Path, category: str) -> Iterator[Sample]:
     included = [folder / "include" / name for name in _INCLUDE.findall(text)]
     pens = [_read_pen_file(pen_file) for pen_file in included if pen_file.is_file()]
     components = [component for pen in pens for component in pen.components]
-    # Most donors leave components without points out of the numbering, some count them.
+    # Most donors skip components without points in the numbering; some count them.
     with_points = [component for component in components if len(component.points)]
     last = max((int(number) for span, _ in segments for number in _NUMBER.findall(span)), default=0)
     components = with_points if last < len(with_points) else components
@@ -87,7 +87,7 @@ class _PenFile(NamedTuple):
     writer: str | None
 
 
-@functools.lru_cache(maxsize=16)  # several files of a writer name the same ones
+@functools.lru_cache(maxsize=16)  # several files by one writer include the same ones
 def _read_pen_file(path: Path) -> _PenFile:
     text = path.read_text("latin-1")
     components = []
@@ -98,7 +98,7 @@ def _read_pen_file(path: Path) -> _PenFile:
             try:
                 points = np.array(lines, np.float32).reshape(-1, 2)
             except ValueError:
-                raise DatasetError(f"{path}: below .{keyword} stands something else than points x y") from None
+                raise DatasetError(f"{path}: below .{keyword} there must be points x y, found something else") from None
             points[:, 1] *= -1  # UNIPEN's y grows upwards
             components.append(_Component(keyword == "PEN_DOWN", points))
     writer = _WRITER.search(text)
@@ -106,7 +106,7 @@ def _read_pen_file(path: Path) -> _PenFile:
 
 
 def _take(components: list[_Component], span: str) -> list[Stroke]:
-    """Returns the strokes with ink of a span such as `3`, `3-5` or `3:10-4:20,7`: numbers of component and point."""
+    """Returns the inked strokes of a span such as `3`, `3-5` or `3:10-4:20,7`: numbers of components and points."""
     strokes = []
     for piece in span.split(","):
         match = _SPAN.fullmatch(piece)
@@ -124,7 +124,7 @@ def _take(components: list[_Component], span: str) -> list[Stroke]:
 
 
 class Unipen(ExtraBuilder):
-    """The isolated digits, letters and symbols: `points` of one stroke after the other, and the strokes' `lengths`."""
+    """The isolated digits, letters and symbols: `points` of all strokes in a row, and the strokes' `lengths`."""
 
     name = "digitjax_unipen"
     FILES = ("train_r01_v07",)

@@ -1,4 +1,4 @@
-"""Writes a training run as one page, `report.html` in its folder; training does so itself when it ends.
+"""Writes a one-page report of a training run, `report.html` in its folder; training does so itself when it ends.
 
 python -m digitjax.report checkpoints/mnist-default
 """
@@ -19,7 +19,7 @@ class ReportArguments(cli.Arguments):
     """The arguments of `python -m digitjax.report`."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A training run's folder, where report.html goes."""
+    """A training run's folder; report.html goes there."""
 
 
 def report(args: ReportArguments) -> int:
@@ -31,7 +31,7 @@ def report(args: ReportArguments) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m digitjax.report`."""
     return cli.run(
-        report, ReportArguments, argv, program="-m digitjax.report", about="Writes a training run as one page."
+        report, ReportArguments, argv, program="-m digitjax.report", about="Writes a one-page report of a training run."
     )
 
 

@@ -31,14 +31,14 @@ class Report:
     accuracy: float
     error: float
     loss: float
-    """Mean negative log-likelihood of the true class, in nats; of `sigmoid` models, summed over the ten questions.
+    """Mean negative log-likelihood of the true class, in nats; for `sigmoid` models, summed over the ten questions.
 
-    It is that of the probabilities that prediction gives, all alike where a picture is refused; a history's validation
-    loss is what training minimises."""
+    It is computed from the probabilities that prediction returns, which are all equal for a refused picture; the
+    validation loss in the history is what training minimises."""
     ece: float
     """Expected calibration error, see `compute_ece`."""
     brier: float
-    """Brier score: the squared distance of the probabilities from the truth (1 for the true class), 0 to 2, mean."""
+    """Brier score: the mean squared distance of the probabilities from the truth (1 for the true class), 0 to 2."""
     accuracy_at_99: float
     """Accuracy on the 99 % of the examples that the model is surest of."""
     dataset: str
@@ -49,14 +49,14 @@ class Report:
     per_class: dict[str, dict[str, float]]
     """precision, recall, f1 and support of each class."""
     rejection: Rejection | None = None
-    """None of a model that was trained on digits alone, and on pictures of one's own."""
+    """None for a model that was trained on digits alone, and for a user's own pictures."""
 
     def to_json(self) -> str:
         """Returns the report as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def __str__(self) -> str:
-        """The report as text, for people."""
+        """The report as readable text."""
         width = max(5, len(str(max(map(max, self.confusion_matrix)))) + 1)
         names = list(self.per_class)
         first = max(5, *map(len, names))
@@ -79,7 +79,7 @@ class Report:
             ),
         ]
         if num_no_digit := self.num_examples - sum(map(sum, self.confusion_matrix)):
-            lines += ["", f"{num_no_digit} taken for no digit, counted as mistakes"]
+            lines += ["", f"{num_no_digit} read as no digit, counted as mistakes"]
         if r := self.rejection:
             lines += [
                 "",
@@ -92,7 +92,7 @@ class Report:
 def compute_ece(confidences: Float[np.ndarray, "n"], correct: Float[np.ndarray, "n"], num_bins: int = 15) -> float:
     """Returns the expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3).
 
-    Predictions are put into `num_bins` equally wide bins (low, high] by their confidence; the result is the mean,
+    Predictions are put into `num_bins` equally wide bins (low, high] by confidence; the result is the mean,
     weighted by the bins' sizes, of |accuracy - mean confidence|. 0 is perfect.
 
     Args:
@@ -117,11 +117,11 @@ def make_report(
     """Measures predictions against the true labels; every example counts once.
 
     Args:
-      preds: Predicted classes; `config.no_digit` counts as wrong and stands in no column of the confusion matrix.
+      preds: Predicted classes; `config.no_digit` counts as wrong and has no column in the confusion matrix.
       probs: The probabilities behind them.
       labels: True classes.
-      config: What the model was trained by, and so its name, its loss and the names of its classes.
-      dataset: The data's name, for the record.
+      config: The model's config, for its name, its loss and the names of its classes.
+      dataset: The name of the data, for the report.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # 1.3 s to import
 
@@ -147,7 +147,7 @@ def make_report(
 
 
 def mean_loss(probs: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], loss: LossName) -> float:
-    """Returns the mean negative log-likelihood of the true classes; of `sigmoid`, summed over the ten questions."""
+    """Returns the mean negative log-likelihood of the true classes; for `sigmoid`, summed over the ten questions."""
     tiny = np.finfo(np.float32).tiny  # a probability that was rounded to 0 costs 87 nats, not infinity
     rows, probs = np.arange(len(labels)), probs.astype(np.float64)
     on_label = -np.log(np.maximum(probs[rows, labels], tiny))
@@ -163,5 +163,5 @@ class Evaluation(NamedTuple):
     report: Report
     images: UInt8[np.ndarray, "n 28 28"]  # as the model saw them
     labels: Int[np.ndarray, "n"]
-    preds: Int[np.ndarray, "n"]  # `config.no_digit` where a picture was taken for none
+    preds: Int[np.ndarray, "n"]  # `config.no_digit` for refused pictures
     confidences: Float[np.ndarray, "n"]

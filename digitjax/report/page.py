@@ -1,7 +1,7 @@
-"""A training run as one page: figures, history, confusion matrix, mistakes and config in `report.html`.
+"""A one-page report of a training run: figures, history, confusion matrix, mistakes and config in `report.html`.
 
-The page holds its pictures itself and asks nobody for anything, so it can be sent and kept. Of a run that goes on it
-shows what there is.
+The page contains its pictures and loads nothing from elsewhere, so it can be sent and kept. For an unfinished run, it
+shows what there is so far.
 """
 
 import base64
@@ -45,22 +45,22 @@ $body
 </html>
 """)
 
-_LOSSES = """<p class="quiet">The validation loss is what training minimises, without label smoothing: that of the
-network's plain answers, "no digit" among them, before calibration. The test loss is that of the probabilities that
-prediction gives: calibrated, with second looks, given that there is a digit.</p>"""
+_LOSSES = """<p class="quiet">The validation loss is what training minimises, without label smoothing: it is
+computed from the network's plain answers, "no digit" included, before calibration. The test loss is computed from the
+probabilities that prediction returns: calibrated, with second looks, given that there is a digit.</p>"""
 
 
 def render_report(folder: Path) -> str:
-    """Returns the page of a run's folder, HTML without any other file.
+    """Returns the page of a run's folder, as HTML that needs no other file.
 
     Raises:
-      DigitjaxError: It is no run's folder, or a file of it can't be read; the message names it.
+      DigitjaxError: It isn't a run's folder, or a file in it can't be read; the message names it.
     """
     config, history = load_config(folder), read_history(folder)
     report = read_json(folder / RunFile.REPORT)
     parts = []
     if not (folder / RunFile.CALIBRATION).exists():
-        parts += [f'<p class="quiet">This run goes on, or was stopped: {len(history)} epochs are done.</p>']
+        parts += [f'<p class="quiet">This run is still going, or was stopped: {len(history)} epochs are done.</p>']
     if report:
         parts += [_render_summary(report, history)]
     if history:
@@ -79,7 +79,7 @@ def write_report(folder: Path) -> Path:
     """Writes `report.html` into a run's folder, and returns its path.
 
     Raises:
-      DigitjaxError: As `render_report`.
+      DigitjaxError: As in `render_report`.
     """
     path = folder / RunFile.PAGE
     write_text(path, render_report(folder))
@@ -145,4 +145,4 @@ def _render_config(config: TrainConfig) -> str:
     rows = [
         (name, str(value), "" if value == defaults[name] else str(defaults[name])) for name, value in values.items()
     ]
-    return _render_table(("field", "value", "the default, where it is another"), rows)
+    return _render_table(("field", "value", "default, if different"), rows)

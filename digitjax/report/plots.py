@@ -1,7 +1,7 @@
-"""The plots of a run, and what all plots share.
+"""The plots of a run, and helpers for all plots.
 
-Figures are made as objects, without pyplot: no global state, no display needed. They read on light and dark pages
-alike, because each brings its own white ground.
+Figures are made as objects, without pyplot: no global state, no display needed. They are readable on light and dark
+pages alike, because each has a white background.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ COLUMNS = 10
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure, in the place of an earlier one; the suffix says in which format, without one it is PNG."""
+    """Writes a figure, replacing an earlier one; the suffix decides the format, PNG without one."""
     with replace_file(path) as fresh:
         figure.savefig(fresh, dpi=120, format=path.suffix[1:] or "png")
 
@@ -56,12 +56,12 @@ def save_history(path: Path, history: Sequence[Record], title: str) -> None:
 
 
 def _error_percent(accuracy: float) -> float:
-    """The error for a logarithmic axis, which has no place for 0."""
+    """Returns the error for a logarithmic axis, which can't show 0."""
     return max(100 * (1 - accuracy), 0.01)
 
 
 def save_confusion_matrix(path: Path, report: Report) -> None:
-    """Draws the confusion matrix; the colours show the mistakes, which the diagonal would drown."""
+    """Draws the confusion matrix; the colours show only mistakes, which the diagonal would drown out."""
     matrix = np.array(report.confusion_matrix)
     n = len(matrix)
     mistakes = np.where(np.eye(n, dtype=bool), 0, matrix)
@@ -89,7 +89,7 @@ def save_confusion_matrix(path: Path, report: Report) -> None:
 
 
 def save_mistakes(path: Path, evaluation: Evaluation) -> None:
-    """Draws what was read wrongly, the surest mistakes first."""
+    """Draws the misread images, the surest mistakes first."""
     wrong = np.flatnonzero(evaluation.preds != evaluation.labels)
     wrong = wrong[np.argsort(-evaluation.confidences[wrong], kind="stable")]
     report, shown = evaluation.report, wrong[:MAX_MISTAKES]
@@ -119,9 +119,9 @@ def save_sheet(path: Path, rows: Sequence[NDArray[np.uint8]], title: str) -> Non
 
 
 def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Sequence[str] = ()) -> None:
-    """Draws rows of 28x28 images, each with a gap above it, where the captions stand, and half of it on either side.
+    """Draws rows of 28x28 images, each with a gap above it for a caption, and half a gap on either side.
 
-    As one image: axes for each would take a second for every twenty.
+    All are drawn as one image: separate axes would take a second for every twenty.
     """
     pitch = SIZE + gap
     sheet = np.zeros((len(rows) * pitch, COLUMNS * pitch), np.uint8)
@@ -138,11 +138,11 @@ def _draw_sheet(axes: Axes, rows: Sequence[NDArray[Any]], gap: int, captions: Se
 
 
 def name_ticks(axis: Axis, names: Sequence[str]) -> None:
-    """Writes a name at each place; long ones stand upright below an axis."""
+    """Writes a name at each tick; long ones below an axis are vertical."""
     is_upright = isinstance(axis, XAxis) and max(map(len, names)) > 2
     axis.set_ticks(range(len(names)), names, rotation="vertical" if is_upright else "horizontal")
 
 
 def show_ink(axes: Axes, image: NDArray[Any]) -> None:
-    """Draws 28x28 as ink on paper, pixel by pixel."""
+    """Draws a 28x28 image as ink on paper, pixel by pixel."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")

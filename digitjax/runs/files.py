@@ -1,4 +1,4 @@
-"""The files of a run: their names, how they are written and read, and the error of what can't be read."""
+"""The files of a run: their names, how they are written and read, and the error for those that can't be read."""
 
 import contextlib
 import enum
@@ -16,7 +16,7 @@ class CheckpointError(DigitjaxError):
 
 
 class RunFile(enum.StrEnum):
-    """What a run may leave in its folder, in the order of writing; with its calibration a run is complete."""
+    """The files that a run may write, in order; once the calibration is there, the run is complete."""
 
     CONFIG = "config.json"
     STATE = "state"
@@ -33,7 +33,7 @@ class RunFile(enum.StrEnum):
 
 
 MODEL_FILES = (RunFile.CONFIG, RunFile.WEIGHTS, RunFile.CALIBRATION)
-"""What prediction loads."""
+"""The files that prediction loads."""
 
 RESULTS = (
     RunFile.HISTORY,
@@ -43,17 +43,17 @@ RESULTS = (
     RunFile.CALIBRATION,
     RunFile.PAGE,
 )
-"""What is made of the trained weights, and says nothing of them once they were trained further."""
+"""The files derived from the trained weights, which no longer describe them once training goes on."""
 
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Gives the path of a new file, which takes the place of `path`, in one piece, when the context ends.
+    """Yields the path of a new file, which atomically replaces `path` when the context ends.
 
-    So even after a kill or a power cut `path` is the old file or the new one, and whole; after an error in the context
-    it is the old one. One process at a time may do so. What is no file, such as /dev/null, is written to as it is.
+    So even after a kill or power cut, `path` is the whole old file or the whole new one; after an error in the context,
+    the old one. One process at a time may do this. Anything but a file, such as /dev/null, is written to directly.
     """
-    target = path.resolve()  # a link stays one
+    target = path.resolve()  # a link stays a link
     if target.exists() and not target.is_file():
         yield target
         return
@@ -72,13 +72,13 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file in the place of an earlier one, see `replace_file`."""
+    """Writes a text file, replacing an earlier one, see `replace_file`."""
     with replace_file(path) as fresh:
         fresh.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file of a run; None where there is none yet.
+    """Reads a JSON file of a run; None if there is none yet.
 
     Raises:
       CheckpointError: It can't be read; the message names it.

@@ -1,4 +1,4 @@
-"""The folder of a run: whether there is one, how it is locked and deleted."""
+"""The folder of a run: locks it, finds out whether it holds one, and deletes its files."""
 
 import contextlib
 import shutil
@@ -12,10 +12,10 @@ from digitjax.runs.files import CheckpointError, RunFile
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keeps other processes from writing into a folder; the lock ends with the process, however that ends.
+    """Keeps other processes from writing into a folder; the lock ends with the process, even if it is killed.
 
     Raises:
-      CheckpointError: Another process writes into it.
+      CheckpointError: Another process is writing into it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -32,12 +32,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run, finished or not, lies in a folder."""
+    """Whether a folder holds a run, finished or not."""
     return any((folder / name).exists() for name in (RunFile.CONFIG, RunFile.STATE, RunFile.WEIGHTS))
 
 
 def delete_files(folder: Path, names: Iterable[RunFile] = tuple(RunFile)) -> None:
-    """Deletes files of a run (by default all) from its folder, last written first, and leaves all others alone."""
+    """Deletes a run's files (by default all) from its folder, last written first, and leaves all other files alone."""
     for name in reversed(tuple(names)):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)

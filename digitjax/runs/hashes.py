@@ -1,7 +1,7 @@
-"""SHA-256 hashes beside a checkpoint's files: what was damaged on a disk or on the way is named, never loaded.
+"""SHA-256 hashes beside a checkpoint's files: a file damaged on disk or in transit is named, never loaded.
 
-They stand in `SHA256SUMS`, in the form that `sha256sum --check SHA256SUMS` understands. They are no signature: who can
-change the files can change the hashes.
+They are in `SHA256SUMS`, in the format that `sha256sum --check SHA256SUMS` understands. They aren't a signature:
+whoever can change the files can change the hashes.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from digitjax.runs.files import RunFile, write_text
 
 
 def write_sums(folder: Path, names: Sequence[str] = ("",)) -> None:
-    """Hashes the files in a folder that are named, or lie in folders that are named ("": all), into `SHA256SUMS`."""
+    """Writes into `SHA256SUMS` the hashes of the named files, and of the files in the named folders ("": all)."""
     text = "".join(f"{digest}  {name}\n" for name, digest in _hash_files(folder, names).items())
     write_text(folder / RunFile.SUMS, text)
 
 
 def find_damage(folder: Path, names: Sequence[str] = ("",)) -> str | None:
-    """Says which file isn't as it was when `write_sums` was called with these arguments; None: all are."""
+    """Returns which file has changed since `write_sums` was called with these arguments; None: no file has."""
     try:
         *lines, rest = (folder / RunFile.SUMS).read_bytes().decode().split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -30,13 +30,13 @@ def find_damage(folder: Path, names: Sequence[str] = ("",)) -> str | None:
         if not (match := re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)):
             return f"{folder / RunFile.SUMS}: line {number} isn't a hash and a file"
         wanted[match[2]] = match[1]
-    # Only files of the folder's own are opened, whatever the list may name.
+    # Only files inside the folder are opened, whatever the list names.
     found = _hash_files(folder, names)
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
             return f"{folder / name}: is missing"
         if name not in wanted:
-            return f"{folder / name}: doesn't stand in {RunFile.SUMS}"
+            return f"{folder / name}: isn't listed in {RunFile.SUMS}"
         if wanted[name] != found[name]:
             return f"{folder / name}: is damaged: its hash isn't the one in {RunFile.SUMS}"
     return None

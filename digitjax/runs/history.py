@@ -1,4 +1,4 @@
-"""What was measured over each epoch of a run: `metrics.jsonl` and, where asked, the same for TensorBoard."""
+"""The figures of each epoch of a run: `metrics.jsonl` and, on request, the same for TensorBoard."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ TAGS = {
 
 
 def read_history(folder: Path) -> list[Record]:
-    """Reads a run's `metrics.jsonl`; of a run whose first epoch hasn't ended it is empty, or isn't there.
+    """Reads a run's `metrics.jsonl`; before the end of the first epoch, returns an empty list.
 
     Raises:
       CheckpointError: The file can't be read; the message names it.
@@ -42,22 +42,22 @@ def import_summary_writer() -> Any:
       DigitjaxError: The package isn't installed.
     """
     try:
-        from tensorboardX import SummaryWriter  # nothing else has a use for it
+        from tensorboardX import SummaryWriter  # nothing else needs it
     except ImportError:
         raise DigitjaxError("--tensorboard needs a package: pip install 'digitjax[tensorboard]'") from None
     return SummaryWriter
 
 
 class HistoryWriter:
-    """Writes the records of a run, which a resumed run begins with those before it; use it as a context manager."""
+    """Writes the records of a run, after a resume also the earlier ones; use it as a context manager."""
 
     def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
-        """Prepares for the files of a run.
+        """Prepares to write the files of a run.
 
         Args:
           folder: The run's folder.
-          tensorboard: Whether to write for TensorBoard, too, into the folder `tensorboard` there; with the first
-            records, what an earlier process wrote into it is deleted, since all are written anew.
+          tensorboard: Whether to write for TensorBoard, too, into the folder `tensorboard` there. The first write
+            deletes what an earlier process wrote into it, since all records are written again.
 
         Raises:
           DigitjaxError: The package for TensorBoard isn't installed.
@@ -75,7 +75,7 @@ class HistoryWriter:
             self._events.close()
 
     def write(self, history: list[Record]) -> None:
-        """Brings the files up to all of these records."""
+        """Updates the files to hold all of these records."""
         write_text(self._folder / RunFile.METRICS, "".join(json.dumps(record) + "\n" for record in history))
         if self._summary_writer and not self._events:
             shutil.rmtree(self._folder / RunFile.TENSORBOARD, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Shows how a training run goes."""
+"""Shows the progress of a training run."""
 
 import sys
 
@@ -10,7 +10,7 @@ from digitjax.runs.history import Record
 
 
 class Progress:
-    """A line an epoch and, on a terminal, a bar over the whole run with loss, accuracy, images/s and time left."""
+    """A line per epoch and, on a terminal, a bar for the whole run with loss, accuracy, images/s and time left."""
 
     # Reading the metrics waits for the device, so it isn't done at every step.
     STEPS_BETWEEN = 20
@@ -32,11 +32,11 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the bar as it stands."""
+        """Leaves the bar as it is."""
         self._bar.close()
 
     def start(self, step: int) -> int:
-        """Sets the bar to where the run stands."""
+        """Sets the bar to the run's current position."""
         self._bar.update(step * self._batch_size)
         self._bar.unpause()
         return step
@@ -44,7 +44,7 @@ class Progress:
     def show(
         self, step: int, loss: Float[Array, ""], num_correct: Int32[Array, ""], num_examples: Int32[Array, ""]
     ) -> None:
-        """Moves the bar on by what was done since the last time.
+        """Advances the bar by the steps done since the last time.
 
         Args:
           step: Steps done.

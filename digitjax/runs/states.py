@@ -1,7 +1,7 @@
-"""Keeps the states of a training run with Orbax, so that a run that was stopped goes on bit for bit.
+"""Saves the states of a training run with Orbax, so that a stopped run resumes bit for bit.
 
-They lie in `state/` of the run's folder, each with hashes of its files, so what was damaged is named and not loaded.
-Arrays are saved from the host, so that any number of devices restores them.
+They are in `state/` in the run's folder, each with hashes of its files, so damaged files are named and not loaded.
+Arrays are saved from the host, so that any number of devices can restore them.
 """
 
 import functools
@@ -24,21 +24,21 @@ logger = logging.getLogger("digitjax.runs")  # users see it
 
 
 class Saved(NamedTuple):
-    """What a run goes on from."""
+    """What a run resumes from."""
 
     state: Any  # the `TrainState`
-    history: list[Record]  # a record for each epoch before
-    seconds: float  # what the steps of the epoch that isn't over took
+    history: list[Record]  # a record for each earlier epoch
+    seconds: float  # spent on the steps of the unfinished epoch
 
 
 class RunCheckpoints:
-    """The training states of one run, by step: the last two, and the one of the best validation loss.
+    """The training states of one run, by step: the last two, and the one with the best validation loss.
 
     Use it as a context manager.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Opens the states in a run's folder; the newest is deleted if its writing was cut off, as by a kill."""
+        """Opens the states in a run's folder; deletes the newest if its writing was cut off, for example by a kill."""
         policies = ocp.checkpoint_managers
         self._folder = folder.absolute() / RunFile.STATE
         self._manager = ocp.CheckpointManager(
@@ -72,7 +72,7 @@ class RunCheckpoints:
         self._manager.close()
 
     def latest_step(self) -> int | None:
-        """Returns the step of the newest state, None where there is none."""
+        """Returns the step of the newest state; None if there is none."""
         return self._manager.latest_step()
 
     def save(
@@ -89,12 +89,12 @@ class RunCheckpoints:
         Args:
           step: Optimiser steps done.
           state: The `TrainState`.
-          history: One record an epoch.
-          validation_loss: Of this state, where it was measured.
-          seconds: What the steps of the epoch that isn't over took.
+          history: One record per epoch.
+          validation_loss: The loss of this state, if it was measured.
+          seconds: The time spent on the steps of the unfinished epoch.
 
         Raises:
-          CheckpointError: It can't be written, as on a full disk; the states before it are still there.
+          CheckpointError: It can't be written, for example on a full disk; earlier states are still there.
         """
         try:
             self._manager.save(
@@ -114,10 +114,9 @@ class RunCheckpoints:
             raise CheckpointError(f"{self._folder / str(step)}: can't be written: {_explain(error)}") from error
 
     def restore(self, template: Any, step: int | None = None) -> Saved:
-        """Returns what was saved at `step`, the state in `template`'s structure.
+        """Returns what was saved at `step`, with the state in `template`'s structure, as NumPy arrays.
 
-        None stands for the newest state that is whole; newer ones that are damaged are deleted, with a warning. The
-        state is of NumPy arrays.
+        None means the newest intact state; newer ones, which are damaged, are deleted with a warning.
 
         Raises:
           CheckpointError: There is none, or it can't be restored.
@@ -141,7 +140,7 @@ class RunCheckpoints:
         return Saved(restored["state"], restored["history"]["epochs"], restored["history"]["seconds"])
 
     def _find_whole_step(self) -> int:
-        """Returns the newest step whose files are as they were written, and deletes the newer ones."""
+        """Returns the newest step whose files are intact, and deletes the newer ones."""
         steps = sorted(self._manager.all_steps(), reverse=True)
         if not steps:
             raise CheckpointError(f"{self._folder}: holds no state to resume from")
@@ -151,22 +150,22 @@ class RunCheckpoints:
                 whole = step
                 break
             damages[step] = damage
-        whole = int(devices.gather(whole)[0])  # all processes delete the same
+        whole = int(devices.gather(whole)[0])  # all processes delete the same steps
         if whole < 0:
-            raise CheckpointError(f"{damages[steps[0]]}; no earlier state is whole, so start anew (--overwrite)")
+            raise CheckpointError(f"{damages[steps[0]]}; no earlier state is intact, so start anew (--overwrite)")
         for step in steps[: steps.index(whole)]:
             logger.warning("%s; going on from step %d", damages.get(step, f"state of step {step}: is damaged"), whole)
             self._manager.delete(step)
         return whole
 
 
-@functools.cache  # once a process
+@functools.cache  # once per process
 def ignore_late_writes() -> None:
-    """Has the process keep quiet about those writes of a state that end after another has failed.
+    """Silences the errors of a state's writes that end after another write has failed.
 
-    Their errors come from threads of Orbax's, to an event loop that it has closed, perhaps only when the command has
-    told its own. What is to be told is in the first, which `RunCheckpoints.save` raises. This changes
-    `sys.unraisablehook` and asyncio's logger: a command may, a library may not.
+    Orbax's threads raise them against an event loop that it has already closed, perhaps after the command has reported
+    its error. The first error, which `RunCheckpoints.save` raises, says all that matters. This changes
+    `sys.unraisablehook` and asyncio's logger, which a command may do, but not a library.
     """
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     report = sys.unraisablehook
@@ -179,5 +178,5 @@ def ignore_late_writes() -> None:
 
 
 def _explain(error: Exception) -> str:
-    """Returns what is to be told of an error that Orbax raised: it adds a page about its inside."""
+    """Returns the first line of an error from Orbax, which adds a page about its internals."""
     return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__

@@ -1,8 +1,8 @@
-"""Trained models in their folders: the config, the weights and what is fitted after training.
+"""Trained models in their folders: the config, the weights and the calibration fitted after training.
 
-A training run's folder holds `config.json` and, once trained, `weights.npz` and `calibration.json`. Hashes stand beside
-them, so what was damaged is named and not loaded; nothing in them is code or is unpickled. The weights are one file of
-NumPy's, which is read at once: importing Orbax, which keeps the states of runs (`states.py`), takes longer than all of
+A training run's folder holds `config.json` and, once trained, `weights.npz` and `calibration.json`. Hashes beside them
+ensure that damaged files are named and not loaded; nothing in them is code or is unpickled. The weights are one NumPy
+file, which is read in a moment: importing Orbax, which saves the states of runs (`states.py`), takes longer than all of
 this.
 """
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("digitjax.runs")  # users see it
 
 
 def default_checkpoint() -> Path:
-    """Returns the folder of the weights that ship: inside an installed package, or at the top of a source tree."""
+    """Returns the folder of the shipped weights: inside an installed package, or at the top of a source tree."""
     package = Path(__file__).parents[1]
     installed = package / "checkpoints" / "default"
     return installed if installed.is_dir() else package.parent / "checkpoints" / "default"
@@ -54,20 +54,20 @@ def load_config(folder: Path) -> TrainConfig:
 
 
 def save_calibration(folder: Path, calibration: Calibration) -> None:
-    """Writes `calibration.json`, with which a run is complete."""
+    """Writes `calibration.json`, which completes a run."""
     write_text(folder / RunFile.CALIBRATION, json.dumps(calibration._asdict(), indent=2) + "\n")
     seal_model(folder)
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a run came to its end, and its model is as it was written then."""
+    """Whether a run has finished, and its model is intact."""
     return (folder / RunFile.CALIBRATION).exists() and hashes.find_damage(folder, MODEL_FILES) is None
 
 
 def _load_calibration(folder: Path) -> Calibration:
     path = folder / RunFile.CALIBRATION
     try:
-        calibration = Calibration(**read_json(path) or {})  # none yet: the run was interrupted, or is going on
+        calibration = Calibration(**read_json(path) or {})  # none yet: the run was interrupted, or is still going
     except TypeError as error:
         raise CheckpointError(f"{path}: can't be read: {error}") from None
     if not all(isinstance(value, float) for value in calibration) or not calibration.temperature > 0:
@@ -79,7 +79,7 @@ def save_weights(folder: Path, variables: Variables) -> None:
     """Writes the weights into a run's folder, in place of earlier ones.
 
     Raises:
-      CheckpointError: They can't be written, as on a full disk; earlier ones are still there.
+      CheckpointError: They can't be written, for example on a full disk; earlier ones are still there.
     """
     path = folder / RunFile.WEIGHTS
     try:
@@ -91,14 +91,14 @@ def save_weights(folder: Path, variables: Variables) -> None:
 
 
 def seal_model(folder: Path) -> None:
-    """Writes the hashes of a model's files; call it again after you changed one of them by hand."""
+    """Writes the hashes of a model's files; call it again after changing one of them by hand."""
     hashes.write_sums(folder, MODEL_FILES)
 
 
 def check_model(folder: Path) -> TrainConfig:
-    """Returns the config of a trained model whose files are all there and as they were written.
+    """Returns the config of a trained model, after checking that its files are complete and intact.
 
-    Says so where its training hasn't ended, since nothing is calibrated then.
+    Warns if its training hasn't ended, since nothing is calibrated then.
 
     Raises:
       CheckpointError: Something is missing or damaged; the message names it.
@@ -134,7 +134,7 @@ def load_model(folder: Path) -> TrainedModel:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             variables = unflatten_dict({name: np.asarray(arrays[name]) for name in arrays}, sep="/")
-    except Exception as error:  # NumPy and zipfile raise a dozen kinds, by what a stranger put there
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds, depending on the damage
         raise CheckpointError(f"{path}: can't be read: {error}") from error
     if misfit := find_misfit(expected, variables):
         raise CheckpointError(f"{path}: doesn't fit model {config.model!r}: {misfit}")
@@ -142,7 +142,7 @@ def load_model(folder: Path) -> TrainedModel:
 
 
 def find_misfit(expected: Any, found: Any) -> str | None:
-    """Says where two trees of arrays differ in names, shapes or types; None: nowhere."""
+    """Returns where two trees of arrays differ in names, shapes or types; None: nowhere."""
     wanted, have = (
         {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
         for tree in (expected, found)

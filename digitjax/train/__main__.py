@@ -1,4 +1,4 @@
-"""Trains a digit classifier, evaluates it and keeps it.
+"""Trains a digit classifier, evaluates it and saves it.
 
 python -m digitjax.train                              # MNIST, the default recipe
 python -m digitjax.train --model mlp --epochs 5
@@ -41,47 +41,47 @@ class TrainArguments(cli.SourceArguments):
     """The arguments of `python -m digitjax.train`."""
 
     preset: PresetName = "default"
-    """The recipe that the other options change, on two cores: quick, 20 seconds for 99.1 %, sees a digit in
-    everything; default, a minute; best, about an hour."""
+    """The recipe, which the other options modify. On two cores, quick takes 20 seconds, reaches 99.1 % and sees a digit
+    in everything; default takes a minute; best takes about an hour."""
     config: Annotated[TrainConfig | None, tyro.conf.arg(name="", constructor=TrainConfig)] = None
-    """What decides the weights (None: the preset does)."""
+    """Everything that decides the weights (None: the preset's)."""
     asked: Annotated[frozenset[str] | None, tyro.conf.Suppress] = None
-    """The options that were asked for, by name: a run that is resumed must have been started with them. None: all of
-    `config`; without that the preset, unless it is the default one."""
+    """The names of the options that were given: a resumed run must have been started with them. None: all of `config`
+    or, without one, the preset unless it is the default."""
     extra_dir: Path | None = None
-    """Folder with the files of --extra-datasets, or with a folder for each (default: what was prepared before)."""
+    """Folder with the files of --extra-datasets, or with a folder for each (default: the data prepared before)."""
     out: Path | None = None
-    """The run's folder (default: checkpoints/<dataset>-<model>, of pictures of your own
+    """The run's folder (default: checkpoints/<dataset>-<model>, for your own pictures
     checkpoints/folder-<name>-<model>)."""
     resume: bool = False
-    """Go on with the run in --out, exactly where it stood."""
+    """Resume the run in --out exactly where it stopped."""
     overwrite: bool = False
     """Delete an earlier run in --out first."""
     tensorboard: bool = False
-    """Also write the metrics for TensorBoard, into the folder tensorboard in --out."""
+    """Also write the metrics for TensorBoard, to the folder tensorboard in --out."""
     distributed: bool = False
-    """Train together with other processes, each started with this command; --out is a folder that all of them see."""
+    """Train together with other processes, each started with this command; --out is a folder that all of them share."""
     coordinator: str | None = None
     """With --distributed: HOST:PORT of process 0 (default: detected on Slurm, Kubernetes and Cloud TPU)."""
     num_processes: int | None = None
-    """With --distributed: how many processes there are (default: detected)."""
+    """With --distributed: the number of processes (default: detected)."""
     process_id: int | None = None
-    """With --distributed: which of them this is, from 0 (default: detected)."""
+    """With --distributed: the number of this process, from 0 (default: detected)."""
 
     @property
     def recipe(self) -> TrainConfig:
-        """The config or, where none was given, the preset's."""
+        """The config or, if none was given, the preset's."""
         return self.config or PRESETS[self.preset]
 
 
 def train(args: TrainArguments) -> int:
-    """Runs a whole training: data, fit, one reading of the test set, report and plots."""
+    """Runs a complete training: data, fit, a single pass over the test set, report and plots."""
     if args.resume and args.overwrite:
-        raise DigitjaxError("--resume goes on with a run, and --overwrite deletes it: leave one of them out")
+        raise DigitjaxError("--resume continues a run, and --overwrite deletes it: leave one of them out")
     if not args.resume:
         _require_use(args.recipe)
     if args.tensorboard:
-        import_summary_writer()  # whether it is there is better known before anything is written
+        import_summary_writer()  # if it is missing, fail before anything is written
     if args.distributed:
         devices.join_processes(args.coordinator, args.num_processes, args.process_id)
     config, splits, out = _choose_run(args)
@@ -109,16 +109,16 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
     devices.wait_for_all("folder prepared")
     result = fit(config, splits, out, tensorboard=args.tensorboard, show_progress=devices.is_first_process())
     if devices.is_first_process():
-        delete_files(out, RESULTS)  # they are of the weights that go
+        delete_files(out, RESULTS)  # they describe the weights being replaced
         weights.save_weights(out, result.variables)
     devices.wait_for_all("weights saved")
     if not devices.is_first_process():
         return cli.EXIT_INTERRUPTED if result.interrupted else cli.EXIT_OK
     if result.interrupted:
-        print(f"\nStopped, nothing lost. Go on with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
+        print(f"\nStopped; nothing lost. Resume with: python -m digitjax.train --resume --out {out}", file=sys.stderr)
         return cli.EXIT_INTERRUPTED
 
-    from digitjax import evaluate  # with SciPy, scikit-learn and matplotlib, which only now are needed
+    from digitjax import evaluate  # loads SciPy, scikit-learn and matplotlib, only needed now
     from digitjax.report import plots
     from digitjax.train import calibrate
 
@@ -137,12 +137,12 @@ def _train(args: TrainArguments, config: TrainConfig, splits: Splits, out: Path)
 def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> None:
     if args.resume:
         if (out / RunFile.WEIGHTS).exists() and not any((out / RunFile.STATE).glob(f"*/{RunFile.SUMS}")):
-            raise DigitjaxError(f"{out} holds weights, but no whole state to go on from: train anew (--overwrite)")
+            raise DigitjaxError(f"{out} holds weights, but no complete state to resume from: train anew (--overwrite)")
         return
     if holds_run(out):
         if not args.overwrite:
             raise DigitjaxError(
-                f"{out} holds a run already: go on with it (--resume), replace it (--overwrite) or choose another --out"
+                f"{out} already holds a run: resume it (--resume), replace it (--overwrite) or choose another --out"
             )
         delete_files(out)
     weights.save_config(out, config)
@@ -152,16 +152,16 @@ def _prepare_folder(args: TrainArguments, config: TrainConfig, out: Path) -> Non
 
 
 def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
-    """Decides config, data and folder."""
+    """Determines config, data and folder."""
     config, out = args.recipe, args.out
     if args.resume and out:
         config = _resume_config(args, out)
-    with devices.first_process_first("data"):  # which may have to be prepared
+    with devices.first_process_first("data"):  # it may have to be prepared
         splits = load_splits(config.dataset, args.data_dir, args.idx_dir, part=process_part())
     if not args.resume or not out:
         config = _adapt_to_data(config, splits.name, splits.class_names)
         config = dataclasses.replace(config, class_hashes=splits.class_hashes)
-        out = out or _default_folder(config)  # which hangs on what was found
+        out = out or _default_folder(config)  # it depends on the data found
         config = _resume_config(args, out) if args.resume else config
     if args.resume:
         require_same_data(config, splits)
@@ -171,14 +171,14 @@ def _choose_run(args: TrainArguments) -> tuple[TrainConfig, Splits, Path]:
 
 
 def _adapt_to_data(config: TrainConfig, found: str, class_names: tuple[str, ...]) -> TrainConfig:
-    """Returns the config with the data set that was found, if it was to be any; digits alone get drawn images."""
+    """Returns the config with the data set that was found, if it was `auto`; only digits get drawn images."""
     dataset = found if config.dataset == "auto" else config.dataset
     config = dataclasses.replace(config, dataset=dataset, class_names=class_names)
     if class_names == DIGITS:
         return config
     if config.extra_datasets:
         raise DigitjaxError(
-            f"--extra-datasets go with the ten digits alone, and {dataset} holds {', '.join(class_names[:3])} ..."
+            f"--extra-datasets need the ten digits as classes, but {dataset} holds {', '.join(class_names[:3])} ..."
         )
     return dataclasses.replace(config, negative_share=0, style_share=0, redrawn_share=0)
 
@@ -188,13 +188,13 @@ def _default_folder(config: TrainConfig) -> Path:
         names = ["folder", Path(config.dataset.removeprefix(FOLDER_PREFIX)).resolve().name, config.model]
     else:
         names = [config.dataset.replace("/", "-"), config.model]
-    return Path("checkpoints") / "-".join(name for name in names if name)  # the root of all folders has no name
+    return Path("checkpoints") / "-".join(name for name in names if name)  # the root folder has no name
 
 
 def _require_use(config: TrainConfig) -> None:
-    """Refuses options that change nothing."""
+    """Rejects options that would change nothing."""
     if config.extra_datasets and not config.negative_share + config.redrawn_share:
-        raise DigitjaxError("--extra-datasets change nothing where --negative-share and --redrawn-share are 0")
+        raise DigitjaxError("--extra-datasets change nothing if --negative-share and --redrawn-share are 0")
     if config.dropout_rate != TrainConfig.dropout_rate and not hasattr(create_model(config), "dropout_rate"):
         raise DigitjaxError(
             f"--dropout-rate {config.dropout_rate} changes nothing: {config.model} has no dropout layers"
@@ -202,7 +202,7 @@ def _require_use(config: TrainConfig) -> None:
 
 
 def _list_asked(args: TrainArguments) -> frozenset[str]:
-    """Returns which options were asked for, see `TrainArguments.asked`."""
+    """Returns the names of the options that were given, see `TrainArguments.asked`."""
     if args.asked is not None:
         return args.asked
     if args.config is not None:
@@ -211,12 +211,12 @@ def _list_asked(args: TrainArguments) -> frozenset[str]:
 
 
 def _resume_config(args: TrainArguments, out: Path) -> TrainConfig:
-    """Returns the config that the run in `out` was started with; options that disagree with it are refused."""
+    """Returns the config that the run in `out` was started with; rejects options that disagree with it."""
     started, asked = weights.load_config(out), _list_asked(args)
     config = _adapt_to_data(args.recipe, started.dataset, started.class_names)
     names = (config.dataset, started.dataset)
     if "dataset" in asked and all(name.startswith(FOLDER_PREFIX) for name in names):
-        # It may have moved: the hashes of its pictures will tell.
+        # The folder may have moved: the hashes of its pictures will tell.
         started = dataclasses.replace(started, dataset=config.dataset)
     options = config.list_options()
     for name, found in started.list_options().items():
@@ -227,7 +227,7 @@ def _resume_config(args: TrainArguments, out: Path) -> TrainConfig:
             raise DigitjaxError(
                 f"{out} was started with {name}={found!r}, not {value!r}: leave the option out, or change --out"
             )
-        if "preset" in asked and name != "dataset":  # presets name none
+        if "preset" in asked and name != "dataset":  # presets set no data set
             raise DigitjaxError(
                 f"{out} was started with {name}={found!r}, and --preset {args.preset} says {value!r}: "
                 "leave the option out, or change --out"
@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             TrainArguments,
             argv,
             program="-m digitjax.train",
-            about="Trains a digit classifier, evaluates and keeps it.",
+            about="Trains a digit classifier, evaluates it and saves it.",
             default=TrainArguments(config=PRESETS[_find_preset(argv)], asked=_find_options(argv)),
         )
     except Exception:
@@ -256,22 +256,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         traceback.print_exc()
     if status != cli.EXIT_OK and jax.distributed.is_initialized():
-        os._exit(status)  # a usual end would wait for the others, who wait for this one
+        os._exit(status)  # a normal exit would wait for the others, which wait for this one
     return status
 
 
 def _find_preset(argv: Sequence[str] | None) -> PresetName:
-    """Returns the preset that the command line names: the defaults of all other options hang on it."""
+    """Returns the preset that the command line names: the defaults of all other options depend on it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset", choices=PRESETS, default="default")
     try:
         return cast("PresetName", parser.parse_known_args(argv)[0].preset)
-    except argparse.ArgumentError:  # the command's own parser tells the user, with its help
+    except argparse.ArgumentError:  # the command's own parser tells the user, along with its help
         return "default"
 
 
 def _find_options(argv: Sequence[str] | None) -> frozenset[str]:
-    """Returns the options that the command line names: a parser tells the values, but not whose they are."""
+    """Returns the options that the command line names, which parsed values can't tell apart from defaults."""
     words = sys.argv[1:] if argv is None else argv
     return frozenset(word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--"))
 

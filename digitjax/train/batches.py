@@ -1,4 +1,4 @@
-"""The way of the training images: onto the devices, into an order for each epoch, augmented into batches."""
+"""Puts the training images onto the devices, orders them for each epoch, and augments them in batches."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,12 +19,12 @@ from digitjax.train.state import derive_keys
 
 
 class TrainingSet(NamedTuple):
-    """All that training shows, divided among the devices."""
+    """All images that training shows, divided among the devices."""
 
     images: UInt8[Array, "rows 28 28 1"]
     labels: Int32[Array, "rows"]
     counts: Int[np.ndarray, "processes"]  # how many of the rows each process filled with images
-    is_drawn: Bool[np.ndarray, "n"]  # which of the images, numbered through all processes, are drawn by program
+    is_drawn: Bool[np.ndarray, "n"]  # which images, numbered across all processes, are drawn by program
 
 
 def place_images(own: Dataset, config: TrainConfig, extra: Sequence[Character] = ()) -> TrainingSet:
@@ -32,8 +32,8 @@ def place_images(own: Dataset, config: TrainConfig, extra: Sequence[Character] =
 
     Args:
       own: The data's own images, or this process's part of them.
-      config: How many are drawn.
-      extra: Characters by other hands, to draw them, too; the same in all processes.
+      config: Says how many to draw.
+      extra: Characters by other writers, to be drawn, too; the same in all processes.
     """
     num_own = int(devices.gather(len(own.labels)).sum())
     train = mix.add_drawn(own, config, process_part(), num_own, extra)
@@ -72,7 +72,7 @@ def order_epoch(train: TrainingSet, config: TrainConfig, epoch: int) -> tuple[De
 
 
 def count_steps(train: TrainingSet, config: TrainConfig) -> int:
-    """Returns how many steps an epoch has; epochs that settle, and show fewer images, have as many."""
+    """Returns the number of steps per epoch; settling epochs show fewer images, but have as many."""
     return -(-len(train.is_drawn) // config.batch_size)
 
 
@@ -80,12 +80,12 @@ def count_steps(train: TrainingSet, config: TrainConfig) -> int:
 def draw_order(
     seed: int, epoch: int | Int32[Array, ""], *, n: int, steps: int, batch_size: int
 ) -> Int32[Array, "steps batch"]:
-    """Shuffles an epoch's images into batches; the last is filled up from the front, so none is left out."""
+    """Shuffles an epoch's images into batches; the last batch is filled up from the front, so no image is left out."""
     key = jax.random.fold_in(derive_keys(seed).order, epoch)
     return jnp.resize(jax.random.permutation(key, n), (steps, batch_size)).astype(jnp.int32)
 
 
-# How much of all that varies and adds to the images is left in the epochs that settle.
+# The share of augmentation and of drawn images that is left in settling epochs.
 SETTLED = 0.25
 
 
@@ -94,10 +94,10 @@ def plan_epoch(
 ) -> tuple[Int32[np.ndarray, "shown"], AugmentConfig]:
     """Returns which images an epoch (from 0) shows, and how far they are varied.
 
-    An epoch that settles shows all of the data's own images and a share of the drawn ones. It has as many steps as the
-    others, so images are shown again: where 44 % are drawn, as `best` has it, each 1.5 times on average. Towards the
-    end, less distortion brings training closer to what is tested (Touvron et al. 2019,
-    https://arxiv.org/abs/1906.06423). And drawn digits aren't by MNIST's writers: for them an upstroke makes a 7.
+    A settling epoch shows all of the data's own images and a share of the drawn ones. It has as many steps as the
+    others, so images are repeated: with 62 % drawn, as in `best`, each is shown 1.9 times on average. Towards the end,
+    less distortion brings training closer to test conditions (Touvron et al. 2019, https://arxiv.org/abs/1906.06423).
+    Besides, drawn digits aren't by MNIST's writers, for whom an upstroke makes a 7.
     """
     if epoch < config.epochs - config.settle_epochs:
         return np.arange(len(is_drawn), dtype=np.int32), config.augment
@@ -109,15 +109,15 @@ def plan_epoch(
 
 # ---------------------------------------------------------------- into batches
 
-# The images that go through the network together. A CPU takes one micro-batch after the other, since the patches of
-# more images don't fit its caches and a step would take twice as long; an accelerator takes all at once. The step is
-# the same: batch normalisation's statistics, too, are those of a micro-batch (Hoffer et al. 2017,
+# The number of images that go through the network together. A CPU takes one micro-batch after another: the patches of
+# more images don't fit into its caches, and a step would take twice as long. An accelerator takes all at once. The step
+# is the same: even batch normalisation's statistics are those of a micro-batch (Hoffer et al. 2017,
 # https://arxiv.org/abs/1705.08741).
 MICRO_BATCH = 32
 
 
 def num_micro_batches(batch_size: int) -> int:
-    """Returns in how many micro-batches of one size a batch is taken."""
+    """Returns the number of equal micro-batches into which a batch is divided."""
     divisors = [size for size in range(MICRO_BATCH // 4, MICRO_BATCH + 1) if batch_size % size == 0]
     return batch_size // max(divisors, default=batch_size)
 

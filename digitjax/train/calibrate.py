@@ -22,10 +22,10 @@ REFUSED_SHARE = 0.005
 
 
 def calibrate(trained: TrainedModel, splits: Splits) -> Calibration:
-    """Fits the temperature on the validation digits, and the threshold on those of writers that training never saw.
+    """Fits the temperature on the validation digits, and the threshold on those of held-out writers.
 
-    Without such writers the threshold, too, is fitted on the validation digits. MNIST's are by the writers of its
-    training digits, and so come out surer than other people's.
+    Without held-out writers the threshold, too, is fitted on the validation digits. MNIST's are by the writers of its
+    training digits, so the model is surer of them than of other people's.
     """
     logits = looks.predict_logits(trained, splits.validation.images)
     temperature = fit_temperature(logits, splits.validation.labels, trained.config.loss)
@@ -35,12 +35,12 @@ def calibrate(trained: TrainedModel, splits: Splits) -> Calibration:
     if written := divide_hands(splits.held_out).digits:
         images, labels = draw_plain(written)
         logits = looks.predict_logits(trained, images)
-    scores = is_digit_scores(logits, trained.config)[logits.argmax(-1) == labels]  # what is misread may be no digit
+    scores = is_digit_scores(logits, trained.config)[logits.argmax(-1) == labels]  # a misread image may hold no digit
     return Calibration(temperature, float(np.quantile(scores, REFUSED_SHARE)))
 
 
 def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], loss: LossName) -> float:
-    """Returns the number by which to divide the logits so that the mean loss is least; above 1: they were too sure."""
+    """Returns the divisor of the logits that gives the lowest mean loss; above 1 means that they were overconfident."""
 
     def loss_at(log_temperature: float) -> float:
         probs = probs_from_logits(logits, loss, float(np.exp(log_temperature)))

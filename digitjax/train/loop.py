@@ -1,4 +1,4 @@
-"""A whole training: epoch after epoch, with validation, checkpoints, and an end that loses nothing."""
+"""A complete training run: epoch after epoch, with validation and checkpoints; stopping it loses nothing."""
 
 import contextlib
 import dataclasses
@@ -31,13 +31,13 @@ from digitjax.train.step import compile_step, train_step
 
 
 class TrainingError(DigitjaxError):
-    """A run that can't go on."""
+    """A run that can't continue."""
 
 
 class Fit(NamedTuple):
     """How a run ended."""
 
-    variables: Variables  # averaged, of the last epoch or, with early stopping, of the best
+    variables: Variables  # averaged, from the last epoch or, with early stopping, the best
     history: list[Record]
     interrupted: bool
 
@@ -45,20 +45,20 @@ class Fit(NamedTuple):
 def fit(
     config: TrainConfig, splits: Splits, out: Path, *, show_progress: bool = True, tensorboard: bool = False
 ) -> Fit:
-    """Trains, going on from the newest state in `out` where there is one.
+    """Trains, resuming from the newest state in `out` if there is one.
 
     Every epoch ends with a validation and a checkpoint. SIGINT (Ctrl-C) and SIGTERM end the run after the current step,
-    with a checkpoint; going on from it gives the same weights as if nothing had happened.
+    with a checkpoint; resuming from it gives the same weights as an uninterrupted run.
 
     Args:
       config: The run.
-      splits: The data; its test part isn't looked at.
-      out: The run's folder; gets `metrics.jsonl` and `state/`.
-      show_progress: Whether to draw a bar and a line an epoch on standard error.
+      splits: The data; its test part isn't used.
+      out: The run's folder, for `metrics.jsonl` and `state/`.
+      show_progress: Whether to show a progress bar, and a line per epoch, on standard error.
       tensorboard: Whether to write `tensorboard/`, too.
 
     Raises:
-      TrainingError: The loss is NaN or infinite; the states before it are kept.
+      TrainingError: The loss is NaN or infinite; earlier states are kept.
       CheckpointError: A state can't be written, or none of those in `out` can be restored.
     """
     train = place_images(splits.train, config, splits.extra)
@@ -73,7 +73,7 @@ def fit(
     ):
         state, history, seconds = _begin(config, num_steps, checkpoints)
         if devices.is_first_process():
-            writer.write(history)  # a kill may have come between the state and its line
+            writer.write(history)  # a kill may have hit between saving a state and writing its line
         step = progress.start(int(state.step))
         compiled = None
         while step < num_steps and not should_stop_early(_losses(history), config.early_stopping_epochs):
@@ -81,7 +81,7 @@ def fit(
             data, limits = order_epoch(train, config, step // steps_per_epoch)
             rate_scale = scale_on_plateau(_losses(history), config.plateau_epochs)
             epoch_config = dataclasses.replace(config, augment=limits)
-            if epoch_config != compiled:  # or the first step's compiling would count as the epoch's time
+            if epoch_config != compiled:  # or compiling the first step would count as the epoch's time
                 compile_step(state, data, config=epoch_config, num_steps=num_steps)
                 compiled = epoch_config
             begin = time.perf_counter()
@@ -91,12 +91,12 @@ def fit(
                 progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
             if step < last_step:
                 _require_finite(state.metrics.loss, state.metrics, checkpoints)
-                if step != checkpoints.latest_step():  # else no step was taken since
+                if step != checkpoints.latest_step():  # otherwise no step was taken since
                     checkpoints.save(step, state, history, seconds=seconds + time.perf_counter() - begin)
                 return Fit(state.average, history, interrupted=True)
 
-            metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
-            seconds += time.perf_counter() - begin  # and what came before an interruption
+            metrics = jax.device_get(state.metrics)  # waits for the last step, so it comes before the clock
+            seconds += time.perf_counter() - begin  # plus the time before an interruption
             loss, accuracy = _validate(config, state.average, splits.validation)
             _require_finite(float(metrics.loss) + loss, metrics, checkpoints)
             record = {
@@ -126,7 +126,7 @@ def fit(
 
 
 def _begin(config: TrainConfig, num_steps: int, checkpoints: RunCheckpoints) -> Saved:
-    """Returns what to go on from, the state on all devices."""
+    """Returns what to start from, with the state on all devices."""
     saved = Saved(create_state(config, num_steps), [], 0.0)
     if checkpoints.latest_step() is not None:
         saved = checkpoints.restore(saved.state)
@@ -144,14 +144,14 @@ def _require_finite(loss: float | Float[Array, ""], metrics: Metrics, checkpoint
         raise TrainingError(
             f"the loss became NaN or infinite {where}; "
             + ("no state was saved before it" if kept is None else f"the state of step {kept} is kept")
-            + ". Begin anew with a lower --learning-rate"
+            + ". Start again with a lower --learning-rate"
         )
 
 
 def _is_stopping(stop: threading.Event, step: int = 0) -> bool:
-    """Whether a signal came to any process; all stop together, or some would wait for the others for ever.
+    """Whether any process received a signal; all must stop together, or some would wait for the others for ever.
 
-    To ask the others costs a moment, so it is done at every twentieth step.
+    Asking the others takes a moment, so it is done only at every twentieth step.
     """
     if jax.process_count() > 1 and step % 20:
         return False
@@ -170,9 +170,9 @@ def _validate(config: TrainConfig, variables: Variables, validation: Dataset) ->
 
 @contextlib.contextmanager
 def _catch_signals() -> Iterator[threading.Event]:
-    """Turns the first SIGINT or SIGTERM into an event, so that it can't strike between two halves of a step.
+    """Turns the first SIGINT or SIGTERM into an event, so that it can't hit in the middle of a step.
 
-    The next one acts as usual. Only the main thread may do so; elsewhere the event just stays unset.
+    The next one acts as usual. Only the main thread may catch signals; elsewhere the event just stays unset.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

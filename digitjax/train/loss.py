@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss that training minimises."""
 
 import jax
 import optax
@@ -15,7 +15,7 @@ def compute_loss(
 
     With smoothing e over k classes the target is (1 - e) * one_hot(label) + e / k (Szegedy et al. 2016,
     https://arxiv.org/abs/1512.00567). `softmax` is the cross-entropy with it; `sigmoid` sums the binary cross-entropies
-    of the classes, each a question of its own.
+    of the classes, each a separate question.
     """
     smoothing = config.label_smoothing
     if config.loss == "sigmoid":

@@ -1,4 +1,4 @@
-"""What decides how fast a run learns, and when it ends: the schedule, and rules on its validation losses."""
+"""Decides how fast a run learns and when it ends: the schedule, and rules based on the validation losses."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,11 @@ def create_schedule(config: TrainConfig, num_steps: int) -> optax.Schedule:
 
 
 def scale_on_plateau(losses: Sequence[float], patience: int) -> float:
-    """Returns what the learning rate is multiplied by: half for each time that it waited for a better loss in vain.
+    """Returns the factor for the learning rate, halved after every `patience` epochs without a better loss.
 
     Args:
       losses: The validation losses of all epochs so far.
-      patience: For how many epochs it waits; 0: for ever.
+      patience: How many epochs it waits; 0: for ever.
     """
     if not patience:
         return 1.0
@@ -36,5 +36,5 @@ def scale_on_plateau(losses: Sequence[float], patience: int) -> float:
 
 
 def should_stop_early(losses: Sequence[float], patience: int) -> bool:
-    """Whether the last epochs, as many as `patience`, brought no better validation loss; 0: never."""
+    """Whether the last `patience` epochs brought no better validation loss; 0: never."""
     return 0 < patience < len(losses) - int(np.argmin(losses)) if losses else False

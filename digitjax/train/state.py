@@ -1,4 +1,4 @@
-"""The state of a run, and the optimiser that changes it."""
+"""The state of a run, and the optimiser that updates it."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,18 +23,18 @@ class Metrics(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that changes from step to step, arrays alone; saved whole, so that a run goes on bit for bit."""
+    """Everything that changes from step to step, all of it arrays; saved whole, so that a run resumes bit for bit."""
 
     step: Int32[Array, ""]
     params: Any
     stats: Variables  # what the forward pass itself updates: {} or {"batch_stats": ...}
-    average: Variables  # moving average of params and stats: what is evaluated and kept
+    average: Variables  # moving average of params and stats, which is evaluated and kept
     opt_state: optax.OptState
     metrics: Metrics
 
 
 def zero_metrics() -> Metrics:
-    """Returns the sums of an epoch that begins."""
+    """Returns the sums at the start of an epoch."""
     return Metrics(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(0))
 
 
@@ -51,7 +51,7 @@ def derive_keys(seed: int) -> Keys:
     return Keys(*jax.random.split(jax.random.key(seed), 3))
 
 
-@partial(jax.jit, static_argnames=("config", "num_steps"))  # in one piece, compiling takes a third of the time
+@partial(jax.jit, static_argnames=("config", "num_steps"))  # jitted as a whole, it compiles in a third of the time
 def create_state(config: TrainConfig, num_steps: int) -> TrainState:
     """Returns the state before the first step of a run of `num_steps`."""
     variables = init_variables(create_model(config), derive_keys(config.seed).init)
@@ -67,11 +67,11 @@ def create_state(config: TrainConfig, num_steps: int) -> TrainState:
 
 
 def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTransformation:
-    """Returns the config's optimiser on its schedule.
+    """Returns the config's optimiser, with its schedule.
 
     AdamW: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101. Muon: Jordan et al. 2024,
-    https://kellerjordan.github.io/posts/muon/, for the convolutions, each kernel as a matrix from all that a pixel sees
-    to the features; AdamW for the rest.
+    https://kellerjordan.github.io/posts/muon/, for the convolutions, each kernel as a matrix from a pixel's
+    neighbourhood to the features; AdamW for the rest.
     """
     schedule = create_schedule(config, num_steps)
     match config.optimizer:
@@ -89,7 +89,7 @@ def create_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTrans
                 muon_weight_dimension_numbers=lambda params: jax.tree.map(
                     lambda leaf: matrix if leaf.ndim == 4 else None, params
                 ),
-                # A number's step, root mean square, in learning rates; AdamW's is some 0.2 (Liu et al. 2025,
-                # https://arxiv.org/abs/2502.16982). Twice as much did as well.
+                # The root mean square of an update, in learning rates; AdamW's is about 0.2 (Liu et al. 2025,
+                # https://arxiv.org/abs/2502.16982). Twice as much did just as well.
                 consistent_rms=0.5,
             )

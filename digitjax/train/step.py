@@ -30,9 +30,9 @@ def train_step(
     """Takes one optimiser step on the next batch.
 
     Args:
-      state: The state before; donated, so it can't be used afterwards.
+      state: The state before the step; donated, so it can't be used afterwards.
       train: The data; the step picks its own row of `train.order`.
-      rate_scale: What the scheduled learning rate is multiplied by.
+      rate_scale: A factor for the scheduled learning rate.
       config: The run's config.
       num_steps: Steps of the whole run, for the schedule.
     """
@@ -41,7 +41,7 @@ def train_step(
     images, labels = draw_batch(augment_key, train, state.step, config)  # [k, m, 28, 28, 1], [k, m]
 
     def loss_fn(params: Any, images: Any, labels: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
-        """Returns a micro-batch's mean loss, its number of right answers, and the statistics after it."""
+        """Returns a micro-batch's mean loss, its number of correct answers, and the updated statistics."""
         logits, stats = network.apply(
             {"params": params, **state.stats}, images, train=True, rngs={"dropout": key}, mutable=list(state.stats)
         )
@@ -57,7 +57,7 @@ def train_step(
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     updates = jax.tree.map(lambda update: update * rate_scale, updates)
     params = optax.apply_updates(state.params, updates)
-    # A short average at first, or the initial weights would weigh on the first epochs.
+    # A short average at first, or the initial weights would spoil the first epochs.
     decay = jnp.minimum(config.average_decay, (1 + state.step) / (10 + state.step))
     return TrainState(
         step=state.step + 1,
@@ -75,13 +75,13 @@ def train_step(
 
 
 def compile_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num_steps: int) -> None:
-    """Has `train_step` compiled for such arguments, by a step whose result nobody takes; the state stays as it is."""
+    """Compiles `train_step` for these arguments, by taking a step and discarding it; the state stays as it is."""
     copy = jax.tree.map(jnp.copy, state)
     jax.block_until_ready(train_step(copy, train, 1.0, config=config, num_steps=num_steps))
 
 
 def _sum_over(loss_fn: Callable[..., Any], params: Any, micro_batches: Any) -> Any:
-    """Returns sums over the micro-batches: gradients, losses, and what else `loss_fn` returns."""
+    """Returns sums over the micro-batches: gradients, losses, and whatever else `loss_fn` returns."""
     if not layers.on_cpu():
 
         def total_loss(params: Any) -> Any:

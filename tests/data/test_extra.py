@@ -82,7 +82,7 @@ def test_wrong_spans_are_named(span, tmp_path):
 
 def test_damaged_pen_data_is_named(tmp_path):
     root = write_unipen(tmp_path, [("0", "1")], pen_data=".PEN_DOWN\n10 20\n11\n")
-    with pytest.raises(DatasetError, match=r"pens\.dat: below \.PEN_DOWN stands something else"):
+    with pytest.raises(DatasetError, match=r"pens\.dat: below \.PEN_DOWN there must be points x y"):
         list(read_characters(root))
 
 

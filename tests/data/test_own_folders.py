@@ -144,7 +144,7 @@ def test_folders_that_hold_no_classes_are_told(signs, tmp_path):
         load_splits(f"folder:{signs / 'bar'}", tmp_path / "tfds")
     for path in list((signs / "bar").iterdir())[2:]:
         path.unlink()
-    with pytest.raises(DatasetError, match=r"bar: 3 pictures are the least, found 2"):
+    with pytest.raises(DatasetError, match=r"bar: must hold at least 3 pictures, found 2"):
         load_splits(f"folder:{signs}", tmp_path / "tfds")
     (signs / "bar" / "broken.png").write_bytes(b"x")
     with pytest.raises(DatasetError, match=r"'bar': only 2 of its 3 pictures can be used"):

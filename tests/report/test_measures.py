@@ -92,4 +92,4 @@ def test_pictures_without_ink_count_as_mistakes():
     config = TrainConfig()
     report = make_report(np.array([0, config.no_digit, 1]), probs, labels, config, "made")
     assert report.accuracy == pytest.approx(2 / 3)
-    assert "1 taken for no digit" in str(report)
+    assert "1 read as no digit" in str(report)

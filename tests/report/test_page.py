@@ -61,7 +61,7 @@ def test_a_run_that_was_stopped_shows_what_there_is(run, tmp_path):
         shutil.copy(run / name, tmp_path)
     assert command.main([str(tmp_path)]) == 0
     page = Page((tmp_path / "report.html").read_text())
-    assert "This run goes on, or was stopped: 6 epochs are done." in page.words
+    assert "This run is still going, or was stopped: 6 epochs are done." in page.words
     assert len(page.references) == 1
 
 

@@ -57,7 +57,7 @@ def test_every_byte_of_the_list_counts(folder):
 
 def test_strange_files_are_named_and_other_folders_never_opened(folder):
     (folder / "new").write_bytes(b"")
-    assert hashes.find_damage(folder) == f"{folder / 'new'}: doesn't stand in SHA256SUMS"
+    assert hashes.find_damage(folder) == f"{folder / 'new'}: isn't listed in SHA256SUMS"
     (folder / "new").unlink()
     with (folder / "SHA256SUMS").open("a") as file:
         file.write(f"{ABC}  ../../../../dev/zero\n")  # whoever opened it would read for ever
@@ -69,4 +69,4 @@ def test_only_what_is_named_is_hashed(folder):
     (folder / "c.txt").unlink()
     assert hashes.find_damage(folder, ("a", "d")) is None
     (folder / "d").write_bytes(b"")
-    assert "doesn't stand in" in hashes.find_damage(folder, ("a", "d"))
+    assert "isn't listed in" in hashes.find_damage(folder, ("a", "d"))

@@ -233,7 +233,7 @@ def test_weights_without_a_state_are_not_trained_over(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("state", "calibration.json"))
     before = (tmp_path / "copy" / "weights.npz").read_bytes()
     assert command.main(["--resume", "--out", str(tmp_path / "copy")]) == 2
-    assert "holds weights, but no whole state to go on from" in capsys.readouterr().err
+    assert "holds weights, but no complete state to resume from" in capsys.readouterr().err
     assert (tmp_path / "copy" / "weights.npz").read_bytes() == before
 
 
@@ -330,7 +330,7 @@ def test_a_run_shows_other_hands_and_refuses_by_those_it_held_out(tmp_path, digi
     [
         (["--preset", "quick", "--dataset", "digits"], "--extra-datasets change nothing"),
         (["--dataset", "digits"], r"semeion can't be downloaded.*--extra-dir"),
-        (["--dataset", "fashion_mnist"], "go with the ten digits alone"),
+        (["--dataset", "fashion_mnist"], "need the ten digits as classes"),
     ],
 )
 def test_other_hands_that_cant_be_shown_are_refused(arguments, reason, tmp_path, capsys, monkeypatch, digits):
