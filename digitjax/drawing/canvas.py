@@ -1,4 +1,4 @@
-"""A small canvas, the pens that draw on it, and the way from there to MNIST's form."""
+"""A small canvas, the pens that draw on it, and the conversion to MNIST's form."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from digitjax.pictures.preprocess import draw_digit, find_digit
 from digitjax.pictures.shapes import disk, ink_box
 
 Canvas = UInt8[np.ndarray, "96 96"]
-"""Light ink on a dark ground, 0 to 255."""
+"""Light ink on a dark background, 0 to 255."""
 
 SIDE = 96
 
-# Drawings fill about this much of the canvas; bending them needs a margin.
+# Drawings are about this many pixels high or wide; bending them needs a margin.
 EXTENT = 64
 
-# How far strokes by hands are shaken, see `bend_strokes`: they vary by themselves.
+# How far handwritten strokes, which vary by themselves, are shaken (see `bend_strokes`).
 WRITTEN_SHAKE = 1.5
 
-# How many drawings are photographed, and of what is drawn or found then the share that must be both.
+# The share of drawings that are photographed, and the least intersection over union of what is drawn and found.
 PHOTOGRAPHED_SHARE, MIN_FOUND = 0.4, 0.6
 
 
@@ -35,31 +35,31 @@ def blank_canvas() -> Canvas:
 
 
 def choose_pen(rng: np.random.Generator) -> int:
-    """Returns a pen's width, spread as the widths of MNIST's strokes are, or a thick pen would speak for a digit.
+    """Returns a random pen width, distributed as MNIST's stroke widths are, so that it doesn't give digits away.
 
-    These have a median of 2.5 pixels; one in ten has 4 or more, one in fifty 5 (box of 20 pixels).
+    These have a median of 2.5 pixels in the 20-pixel box; one in ten has 4 or more, one in fifty 5.
     """
     return int(np.clip(rng.lognormal(np.log(7.5), 0.42), 3, 18))
 
 
 def draw_line(canvas: Canvas, points: Float[np.ndarray, "n 2"], pen: int) -> Canvas:
-    """Joins points (x, y) by a line, in sixteenths of a pixel."""
+    """Joins points (x, y) with a line, precise to a sixteenth of a pixel."""
     return cv2.polylines(canvas, [np.rint(points * 16).astype(np.int32)], False, 255, pen, cv2.LINE_AA, 4)
 
 
 def draw_strokes(rng: np.random.Generator, strokes: Sequence[Float[np.ndarray, "_ 2"]]) -> Canvas:
-    """Draws lines through points (x, y), enlarged to the canvas's extent."""
+    """Draws lines through points (x, y), scaled to `EXTENT`."""
     been = np.concatenate(strokes)
     low, high = been.min(axis=0), been.max(axis=0)
     canvas, (width, height) = blank_canvas(), high - low
-    pen = round(choose_pen(rng) * np.clip(height / max(width, 1e-6), 0.5, 1))  # what is wide was written small
+    pen = round(choose_pen(rng) * np.clip(height / max(width, 1e-6), 0.5, 1))  # wide drawings were written small
     for stroke in strokes:
         draw_line(canvas, (stroke - (low + high) / 2) * (EXTENT / (high - low).max()) + SIDE / 2, pen)
     return canvas
 
 
 def round_corners(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
-    """Cuts the corners of a line three times (Chaikin 1974)."""
+    """Rounds the corners of a line by cutting them three times (Chaikin 1974)."""
     for _ in range(3):
         cuts = np.stack([0.75 * points[:-1] + 0.25 * points[1:], 0.25 * points[:-1] + 0.75 * points[1:]], axis=1)
         points = np.concatenate([points[:1], cuts.reshape(-1, 2), points[-1:]])
@@ -67,7 +67,7 @@ def round_corners(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
 
 
 def enlarge_ink(rng: np.random.Generator, image: UInt8[np.ndarray, "h w"], extent: int) -> UInt8[np.ndarray, "h2 w2"]:
-    """Brings the longer side of the ink to `extent` pixels, and smooths its edges more or less."""
+    """Scales the longer side of the ink to `extent` pixels, and smooths its edges by a random amount."""
     left, top, right, bottom = ink_box(image > 0)
     scale = extent / max(right - left, bottom - top)
     large = cv2.resize(image[top:bottom, left:right], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -89,13 +89,13 @@ def center_ink(ink: UInt8[np.ndarray, "h w"]) -> Canvas:
 
 
 def finish_drawing(rng: np.random.Generator, canvas: Canvas, shake: float = 5) -> UInt8[np.ndarray, "28 28"] | None:
-    """Bends a drawing, takes a picture of it now and then, and brings it to MNIST's form; None if nothing is left."""
+    """Bends a drawing, sometimes photographs it, and brings it to MNIST's form; returns None if nothing is left."""
     ink = bend_strokes(rng, canvas, shake)
     mask = ink > 64
     if rng.random() < PHOTOGRAPHED_SHARE:
         found = _photograph(rng, ink)
         found_mask, wanted = find_digit(found), cv2.resize(ink, found.shape, interpolation=cv2.INTER_AREA) > 64
-        # Where the picture is too bad, what is found isn't what was drawn.
+        # If the photo is too bad, what is found isn't what was drawn.
         if (found_mask & wanted).sum() > MIN_FOUND * (found_mask | wanted).sum():
             ink, mask = found, found_mask
     return draw_digit(ink, mask) if mask.any() else None
@@ -107,7 +107,7 @@ def stack_images(images: Sequence[UInt8[np.ndarray, "28 28"]]) -> UInt8[np.ndarr
 
 
 def _photograph(rng: np.random.Generator, ink: Float32[np.ndarray, "96 96"]) -> Float32[np.ndarray, "side side"]:
-    """Returns the ink that is found again in a small picture: uneven light, a pen that fades, blur, noise."""
+    """Returns the ink that is found in a small photo, with uneven light, a fading pen, blur and noise."""
     side = int(rng.integers(36, SIDE + 1))
     light = rng.uniform(130, 250) + (_PLACES - SIDE / 2) @ rng.uniform(-0.6, 0.6, 2)
     pen = rng.uniform(0.3, 0.9) * cv2.resize(rng.uniform(rng.uniform(0.5, 1), 1, (5, 5)), (SIDE, SIDE))
@@ -117,11 +117,11 @@ def _photograph(rng: np.random.Generator, ink: Float32[np.ndarray, "96 96"]) -> 
 
 
 def bend_strokes(rng: np.random.Generator, canvas: Canvas, shake: float) -> Float32[np.ndarray, "96 96"]:
-    """Bends strokes as a hand does: turned, slanted, stretched, shaken; with a thinner or a thicker pen.
+    """Bends strokes as a hand does: rotated, slanted, stretched, shaken; with a thinner or a thicker pen.
 
     Args:
-      rng: Decides all of it.
-      canvas: What is bent.
+      rng: Determines all of it.
+      canvas: The drawing to bend.
       shake: The largest standard deviation, in pixels, of the shifts at the nodes of a grid of 4x4.
     """
     shaken = cv2.resize(rng.normal(0, rng.uniform(1, shake), (4, 4, 2)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
@@ -140,7 +140,7 @@ def bend_strokes(rng: np.random.Generator, canvas: Canvas, shake: float) -> Floa
 
 
 def _unless_lost(changed: UInt8[np.ndarray, "h w"], ink: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """Returns the changed ink, or the ink as it was where the change leaves only dots of strokes so thin."""
+    """Returns the changed ink, or the ink as it was if the change leaves only dots of thin strokes."""
     return changed if np.count_nonzero(changed > 127) > 0.5 * np.count_nonzero(ink > 127) else ink
 
 

@@ -1,4 +1,4 @@
-"""Letters, signs and figures of fonts."""
+"""Draws letters, signs and figures from fonts."""
 
 import functools
 import unicodedata
@@ -17,9 +17,9 @@ ALPHABETS = (
     *(range(0x2190, 0x21C4), range(0x2200, 0x2294), range(0x25A0, 0x25D0), range(0x2605, 0x2670)),
 )
 
-# What passes for a digit, upright or slanted, when it stands alone.
+# Characters that pass for a digit, upright or slanted, when they stand alone.
 LOOK_ALIKES = frozenset(
-    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρФф∅ΛЛл∧&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
+    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρФф∅ΛЛл∧&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous on purpose
 )
 
 # The same among Omniglot's characters.
@@ -42,7 +42,7 @@ LOOK_ALIKE_WORDS = frozenset(
     ("DIGIT", "NUMBER", "CIRCLE", "RING", "VERTICAL", "INFINITY", "INTEGRAL", "DIVIDES", "PARALLEL", "MINUS")
 )
 
-# Matplotlib brings these, the same on every machine. OpenCV's are drawn with strokes, as pens draw.
+# Matplotlib ships these, the same on every machine. OpenCV's are drawn in strokes, as with a pen.
 FONTS = (
     *("DejaVuSans", "DejaVuSansMono", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Italic"),
     *("STIXGeneral", "STIXGeneralItalic"),
@@ -57,7 +57,7 @@ SIGN_SHARE, TRACED_SHARE = 0.2, 0.6
 
 
 def draw_character(rng: np.random.Generator, characters: str | None = None) -> Canvas:
-    """One of the characters, of a font: with strokes, printed, or printed and then traced; None: a letter or a sign."""
+    """Draws one of the characters (None: a letter or sign) from a font: in strokes, printed, or printed and traced."""
     if rng.random() < 0.4:
         return _write(str(rng.choice(list(characters or _list_ascii_letters()))), int(rng.choice(STROKE_FONTS)), rng)
     font = str(rng.choice(FONTS))
@@ -67,7 +67,7 @@ def draw_character(rng: np.random.Generator, characters: str | None = None) -> C
 
 
 def draw_print(rng: np.random.Generator) -> Canvas:
-    """Lines of print, or a word."""
+    """Draws lines of print, or a word."""
     font, size = str(rng.choice(FONTS)), int(rng.integers(8, 30))
     letters, _ = _list_drawable(font)
     num_lines = int(rng.integers(1, max(2, SIDE // size - 1)))
@@ -96,7 +96,7 @@ def _print_or_trace(rng: np.random.Generator, character: str, font: str) -> Canv
 
 
 def _trace(rng: np.random.Generator, printed: Canvas) -> Canvas:
-    """Goes along the middle of printed strokes with a pen, for hands know no thick and thin ones.
+    """Traces the middle of printed strokes with a pen, since handwriting has no thick and thin strokes.
 
     The middle is where the distance to the edge has a ridge.
     """
@@ -109,7 +109,7 @@ def _trace(rng: np.random.Generator, printed: Canvas) -> Canvas:
 
 @functools.cache
 def list_characters() -> tuple[str, ...]:
-    """Returns the letters and signs that nobody takes for a digit."""
+    """Returns the letters and signs that nobody would take for a digit."""
     characters = (chr(code) for codes in ALPHABETS for code in codes)
     return tuple(
         c
@@ -127,7 +127,7 @@ def _list_ascii_letters() -> str:
 
 @functools.cache
 def _list_drawable(font: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the letters and the other signs that a font holds."""
+    """Returns the letters and the other signs that a font has."""
     characters = [c for c in list_characters() if ord(c) in _list_held(font)]
     return tuple(c for c in characters if c.isalpha()), tuple(c for c in characters if not c.isalpha())
 

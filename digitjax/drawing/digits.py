@@ -1,4 +1,4 @@
-"""Digits drawn for training: in styles of much of the world, by other hands, and as pictures show them."""
+"""Draws digits for training: in styles used in much of the world, by other writers, and as they appear in pictures."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ from digitjax.drawing.paper import add_paper
 from digitjax.drawing.styles import STYLES, add_style
 from digitjax.pictures.shapes import Box, ink_box
 
-# How many redrawn digits hold something that isn't theirs or lack something, and how much ink of a neighbour's at most.
+# The shares of redrawn digits with a neighbour's stroke, a link, a trimmed side; the most ink that a neighbour adds.
 NEIGHBOUR_SHARE, LINK_SHARE, TRIMMED_SHARE = 0.2, 0.2, 0.15
 MAX_NEIGHBOUR = 0.25
 
@@ -34,10 +34,10 @@ MAX_NEIGHBOUR = 0.25
 
 
 def draw_styles(rng: np.random.Generator, n: int) -> Dataset:
-    """Draws digits in styles of much of the world, as many of each.
+    """Draws digits in styles used in much of the world, 1s and 7s three times as often as the others.
 
-    1s with an upstroke, with and without a foot; 4s in one stroke, which come out like a φ or an LA; 7s with and
-    without a bar; 8s of two rings; 9s with a small ring on a straight stem.
+    1s with an upstroke, with and without a foot; 4s in one stroke, which look like a φ or an LA; 7s with and without a
+    bar; 8s of two rings; 9s with a small ring on a straight stem.
     """
     labels = np.array([1, 7, 4, 1, 7, 8, 1, 7, 9], np.int32)[np.arange(n) % 9]
     images = [_finish_one(rng, STYLES[int(label)]) for label in labels]
@@ -48,17 +48,17 @@ def draw_styles(rng: np.random.Generator, n: int) -> Dataset:
 
 
 def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Sequence[Character] = ()) -> Dataset:
-    """Draws digits anew, as non-digits are drawn, which could else be told by their edges: those aren't MNIST's.
+    """Redraws digits as non-digits are drawn; otherwise non-digits could be told by their edges, which aren't MNIST's.
 
-    Every tenth is of a font, for some letters are. Of the others, three in four are by the other hands, where there are
-    any; the rest are the data's own, with what is left where a digit is found among others or on ruled paper: a
-    neighbour's stroke, a piece of a rule, a side that is cut too short.
+    Every tenth is from a font, since some letters are. Of the others, three in four are by other writers, if there are
+    any. The rest are the data set's own, with the traces of being found among other digits or on ruled paper: a
+    neighbour's stroke, a piece of a rule, a side cut too short.
 
     Args:
-      rng: Decides all of them.
-      n: How many.
-      digits: The data's own.
-      written: Digits by other hands.
+      rng: Determines all of them.
+      n: How many to draw.
+      digits: The data set's own digits.
+      written: Digits by other writers.
     """
     labels, images = np.zeros(n, np.int32), []
     picks = pick_characters(rng, written)
@@ -78,9 +78,9 @@ def redraw_digits(rng: np.random.Generator, n: int, digits: Dataset, written: Se
 
 
 def cut_out(rng: np.random.Generator, digits: Dataset, k: int) -> Canvas:
-    """A digit, enlarged, as it is found in a number; the others are its neighbours.
+    """Draws a digit, enlarged, as it is found in a number, with other digits as neighbours.
 
-    In a number digits are written narrower or wider, above all zeros, and linked; and they aren't found without errors.
+    In numbers, digits, above all zeros, are written narrower or wider, and linked; and finding them isn't perfect.
     """
     ink = enlarge_ink(rng, digits.images[k, ..., 0], EXTENT - 8)
     stretch = rng.uniform(0.75, 1.8 if digits.labels[k] == 0 else 1.25)
@@ -107,14 +107,14 @@ def _add_neighbour(rng: np.random.Generator, canvas: Canvas, box: Box, image: UI
     wide, apart, y = int(rng.integers(4, 14)), int(rng.integers(-4, 4)), int(rng.integers(SIDE - len(other)))
     left, _, right, _ = box
     stroke, x = (other[:, :wide], right + apart) if rng.random() < 0.5 else (other[:, -wide:], left - wide - apart)
-    if stroke.sum() < MAX_NEIGHBOUR * canvas.sum():  # more may be a digit itself
+    if stroke.sum() < MAX_NEIGHBOUR * canvas.sum():  # more could be a digit itself
         x = int(np.clip(x, 0, SIDE - stroke.shape[1]))
         place = canvas[y : y + len(stroke), x : x + stroke.shape[1]]
         np.maximum(place, stroke, out=place)
 
 
 def _add_link(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
-    """Draws the beginning of the stroke that links a digit with the one before it or after it."""
+    """Draws the start of a stroke that links a digit to the one before or after it."""
     left, _, right, _ = box
     rows, columns = np.nonzero(canvas > 127)
     is_right = rng.random() < 0.5
@@ -131,7 +131,7 @@ def _add_link(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
 def _finish_one(
     rng: np.random.Generator, draw: Callable[[np.random.Generator], Canvas], shake: float = 2
 ) -> UInt8[np.ndarray, "28 28"]:
-    """Draws a digit until something is left of it, shaken less than non-digits, or it would become one."""
+    """Draws a digit again until some of it is left; shaken less than non-digits, so that it doesn't become one."""
     while (image := finish_drawing(rng, draw(rng), shake)) is None:
         pass
     return image

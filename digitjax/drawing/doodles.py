@@ -1,4 +1,4 @@
-"""Signs that mean nothing, scribbles, shapes, patterns, faces and blots."""
+"""Draws meaningless signs, scribbles, shapes, patterns, faces and blots."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from digitjax.drawing.canvas import SIDE, Canvas, blank_canvas, choose_pen, draw
 
 
 def draw_sign(rng: np.random.Generator) -> Canvas:
-    """Lines, arcs and loops, some of them joined, as a pen could go; some come out as digits."""
+    """Draws lines, arcs and loops, some of them joined, as a pen might move; some look like digits."""
     heading, way = rng.uniform(0, 2 * np.pi), [np.zeros((1, 2))]
     strokes = []
     for _ in range(rng.integers(3, 8)):
@@ -16,7 +16,7 @@ def draw_sign(rng: np.random.Generator) -> Canvas:
         steps = np.stack([np.cos(headings), np.sin(headings)], axis=1) * (rng.uniform(10, 40) / 12)
         way.append(way[-1][-1] + np.cumsum(steps, axis=0))
         heading = headings[-1] + (rng.uniform(-2.5, 2.5) if rng.random() < 0.3 else 0)
-        if rng.random() < 0.25:  # the pen is lifted, and put down near a place where it has been
+        if rng.random() < 0.25:  # the pen is lifted and put down near where it has been
             strokes.append(np.concatenate(way))
             been = np.concatenate(strokes)
             way = [been[rng.integers(len(been))] + rng.normal(0, 4, (1, 2))]
@@ -26,7 +26,7 @@ def draw_sign(rng: np.random.Generator) -> Canvas:
 
 
 def draw_scribble(rng: np.random.Generator) -> Canvas:
-    """Long strokes that wander, or go to and fro as if to fill a field."""
+    """Draws long strokes that wander, or go back and forth as if to fill an area."""
     canvas, pen = blank_canvas(), choose_pen(rng)
     for _ in range(rng.integers(1, 4)):
         points = rng.uniform(12, SIDE - 12, (int(rng.integers(6, 16)), 2))
@@ -38,7 +38,7 @@ def draw_scribble(rng: np.random.Generator) -> Canvas:
 
 
 def draw_spiral(rng: np.random.Generator) -> Canvas:
-    """A spiral of almost two turns or more, or a wave."""
+    """Draws a spiral of almost two turns or more, or a wave."""
     t = np.linspace(0, 1, 200)
     if rng.random() < 0.5:
         angle = rng.uniform(0, 7) + 2 * np.pi * rng.uniform(1.7, 4) * t * rng.choice([-1, 1])
@@ -50,7 +50,7 @@ def draw_spiral(rng: np.random.Generator) -> Canvas:
 
 
 def draw_shape(rng: np.random.Generator) -> Canvas:
-    """Polygons, stars and rays, filled or not, one or a few."""
+    """Draws polygons, stars and rays, filled or not, one or a few."""
     canvas, pen = blank_canvas(), choose_pen(rng)
     num_shapes = int(rng.choice([1, 1, 2, 3, 5]))
     for _ in range(num_shapes):
@@ -74,7 +74,7 @@ def draw_shape(rng: np.random.Generator) -> Canvas:
 
 
 def draw_bars(rng: np.random.Generator) -> Canvas:
-    """A lying line, a checkerboard, lying lines, or a lattice."""
+    """Draws a horizontal line, a checkerboard, several horizontal lines, or a grid."""
     canvas, pen, low, high = blank_canvas(), int(rng.integers(2, 10)), 10, SIDE - 10
     step = int(rng.integers(pen + 4, 34))
     match rng.integers(4):
@@ -93,7 +93,7 @@ def draw_bars(rng: np.random.Generator) -> Canvas:
 
 
 def draw_face(rng: np.random.Generator) -> Canvas:
-    """Two eyes and a mouth, or holes, in an outline or in a disk: a face, a button, an icon; or a disk alone, a dot."""
+    """Draws eyes and a mouth, or holes, in an outline or a disk (a face, a button, an icon); or just a disk, a dot."""
     canvas, pen, middle = blank_canvas(), int(rng.integers(3, 7)), SIDE // 2
     axes = tuple(rng.integers(30, 42, 2).tolist())
     is_filled = rng.random() < 0.5
@@ -110,7 +110,7 @@ def draw_face(rng: np.random.Generator) -> Canvas:
 
 
 def draw_blots(rng: np.random.Generator) -> Canvas:
-    """Clouds with hard edges, or these edges alone: what thresholds leave of photos, shadows and textures."""
+    """Draws clouds with hard edges, or just their edges: what thresholds leave of photos, shadows and textures."""
     clouds = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE)).astype(np.float32), (0, 0), rng.uniform(2, 9))
     blots = (clouds > np.quantile(clouds, rng.uniform(0.4, 0.8))).astype(np.uint8) * 255
     return blots if rng.random() < 0.6 else cv2.morphologyEx(blots, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))

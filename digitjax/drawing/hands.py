@@ -1,4 +1,4 @@
-"""Characters by other hands, drawn with any pen."""
+"""Draws characters by other writers, with any pen."""
 
 import itertools
 from collections import Counter
@@ -17,14 +17,14 @@ from digitjax.pictures.preprocess import draw_digit
 
 
 class Hands(NamedTuple):
-    """Characters by other hands."""
+    """Characters by other writers."""
 
     digits: list[Character]
-    others: list[Character]  # what nobody takes for a digit
+    others: list[Character]  # characters that nobody would take for a digit
 
 
 def divide_hands(characters: Sequence[Character]) -> Hands:
-    """Divides characters into digits and others; what passes for a digit, such as an O or an l, is left out."""
+    """Divides characters into digits and others; those that pass for a digit, such as an O or an l, are left out."""
     drawable = [character for character in characters if _has_extent(character)]
     digits = [character for character in drawable if character.text in DIGITS and not _is_number(character)]
     left_out = LOOK_ALIKES | OMNIGLOT_LOOK_ALIKES | set(DIGITS)
@@ -32,12 +32,12 @@ def divide_hands(characters: Sequence[Character]) -> Hands:
 
 
 def _has_extent(character: Character) -> bool:
-    """Whether a pen was moved, and not just put down."""
+    """Whether the pen was moved, not just put down."""
     return isinstance(character.ink, np.ndarray) or bool(np.ptp(np.concatenate(character.ink), axis=0).any())
 
 
 def _is_number(character: Character) -> bool:
-    """Whether two strokes, both of nearly the full height, stand beside each other: UNIPEN has 00 labelled as 0."""
+    """Whether two strokes of nearly the full height stand side by side: UNIPEN has 00s labelled as 0."""
     if isinstance(character.ink, np.ndarray):
         return False
     high = 0.85 * np.ptp(np.concatenate(character.ink)[:, 1])
@@ -46,9 +46,9 @@ def _is_number(character: Character) -> bool:
 
 
 def pick_characters(rng: np.random.Generator, characters: Sequence[Character]) -> Iterator[Character]:
-    """Picks characters for ever, each class of each data set as often as the root of its size says.
+    """Picks characters forever, each class of each data set in proportion to the square root of its size.
 
-    So scripts and data sets of few examples, whose hands and shapes are others, come more often than their size says.
+    So small scripts and data sets, whose writers and shapes differ, come up more often than their size suggests.
     """
     sizes = Counter((character.dataset, character.text) for character in characters)
     weights = np.array([sizes[character.dataset, character.text] ** -0.5 for character in characters])
@@ -58,7 +58,7 @@ def pick_characters(rng: np.random.Generator, characters: Sequence[Character]) -
 
 
 def draw_hand(rng: np.random.Generator, character: Character) -> Canvas:
-    """Draws a character as it was written, with another pen, and with what other hands and worse paper add."""
+    """Draws a character as it was written, with another pen, and with what other writers and worse paper add."""
     if isinstance(character.ink, np.ndarray):
         canvas = center_ink(enlarge_ink(rng, character.ink, EXTENT))
     else:
@@ -69,7 +69,7 @@ def draw_hand(rng: np.random.Generator, character: Character) -> Canvas:
 
 
 def draw_plain(characters: Sequence[Character]) -> Dataset:
-    """Brings characters to MNIST's form as they were written, to measure by; non-digits have the label 10."""
+    """Brings characters to MNIST's form as they were written, for measuring; non-digits have the label 10."""
     rng, images = np.random.default_rng(0), []
     for character in characters:
         if isinstance(character.ink, np.ndarray):

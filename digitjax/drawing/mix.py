@@ -1,4 +1,4 @@
-"""Adds drawn images to a data set's own: digits in other styles, redrawn digits, non-digits, by a config."""
+"""Adds drawn images to a data set's own, as a config says: digits in other styles, redrawn digits, non-digits."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,17 @@ def add_drawn(
     num_digits: int | None = None,
     extra: Sequence[Character] = (),
 ) -> Dataset:
-    """Returns the digits with others in other styles, redrawn ones and images without one, as many as the config says.
+    """Adds digits in other styles, redrawn digits and non-digits to the digits, as many as the config says.
 
-    Its seed decides all of them; images without a digit are labelled `config.no_digit`. Digits come in blocks, each
-    followed by what is drawn of its own digits, so that a part can be had without the rest.
+    The config's seed determines all of them; non-digits are labelled `config.no_digit`. Digits come in blocks, each
+    followed by what is drawn from its own digits, so that a part can be made without the rest.
 
     Args:
       digits: The digits of a part.
       config: The shares, and the seed.
       part: Which part they are.
-      num_digits: How many all parts have together; None: as many as these.
-      extra: Characters by other hands, to draw them, too.
+      num_digits: How many digits all parts have together; None if these are all.
+      extra: Characters by other writers, to be drawn too.
     """
     hands = divide_hands(extra)
     blocks = part.blocks(len(digits.labels) if num_digits is None else num_digits)
@@ -41,13 +41,13 @@ def add_drawn(
 
 
 def mark_drawn(config: TrainConfig, num_digits: int) -> Bool[np.ndarray, "n"]:
-    """Returns which images are drawn ones, among those that `add_drawn` returns of all parts together."""
+    """Returns which images are drawn ones, among those that `add_drawn` returns for all parts together."""
     counts = [(stop - start, sum(_count_drawn(config, stop - start))) for _, start, stop in ALL.blocks(num_digits)]
     return np.repeat(np.tile([False, True], len(counts)), np.ravel(counts))
 
 
 def _count_drawn(config: TrainConfig, num_digits: int) -> tuple[int, int, int]:
-    """Returns how many digits in other styles, redrawn digits and images without a digit come to so many digits."""
+    """Returns how many digits in other styles, redrawn digits and non-digits to add to this many digits."""
     shares = (config.style_share, config.redrawn_share, config.negative_share)
     styles, redrawn, negatives = (round(num_digits / (1 - sum(shares)) * share) for share in shares)
     return styles, redrawn, negatives

@@ -1,4 +1,4 @@
-"""Non-digits, drawn for training, so that a network learns to refuse them."""
+"""Draws non-digits for training, so that a network learns to refuse them."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,30 +21,30 @@ from digitjax.drawing.characters import draw_character, draw_print
 from digitjax.drawing.doodles import draw_bars, draw_blots, draw_face, draw_scribble, draw_shape, draw_sign, draw_spiral
 from digitjax.drawing.hands import draw_hand, pick_characters
 
-# With how many digits a drawing is compared, and how alike the two may be: most of MNIST's digits have one among as
-# many others that is more alike to them.
+# How many digits a drawing is compared with, and how similar it may be to any of them. Most of MNIST's digits are
+# more similar than this to one of as many others.
 NUM_COMPARED = 3_000
 MAX_ALIKENESS = 0.93
 
-# How many of the letters are by hands, where there are any; the others are a font's.
+# The share of the letters that is handwritten, if there are any; the others come from fonts.
 WRITTEN_SHARE = 0.8
 
-# After so many drawings of a kind that were left out, letters are drawn instead: of one's own "digits", as of dice, all
-# may look the same when they are mirrored. Of MNIST's digits no kind came near that.
+# After this many rejected drawings of a kind, letters are drawn instead: a user's own "digits", such as dice, may all
+# look the same when mirrored. With MNIST's digits, no kind came near this.
 MAX_MISSES = 1_000
 
 
 def draw_negatives(
     rng: np.random.Generator, n: int, digits: Dataset, others: Sequence[Character] = ()
 ) -> UInt8[np.ndarray, "n 28 28 1"]:
-    """Draws images without a digit, as `preprocess_image` would leave them, kind by kind.
+    """Draws non-digits as `preprocess_image` would return them, kind by kind.
 
     Args:
-      rng: Decides all of them.
-      n: How many.
-      digits: Some are made of these, and what comes out too like one of these is left out. Where none of them can be
-        turned or none is a 0, letters take the places of what would be made of those.
-      others: Characters by hands, none of them a digit.
+      rng: Determines all of them.
+      n: How many to draw.
+      digits: Some non-digits are made from these, and drawings too similar to one of these are rejected. If none of
+        them can be turned, or none is a 0, letters take the place of what would be made from those.
+      others: Handwritten characters, none of them a digit.
     """
     looks = _measure_looks(digits.images[:NUM_COMPARED, ..., 0])
     picks = pick_characters(rng, others)
@@ -90,17 +90,17 @@ def draw_negatives(
 def _unless_alike(
     image: UInt8[np.ndarray, "28 28"] | None, looks: Float32[np.ndarray, "n 196"]
 ) -> UInt8[np.ndarray, "28 28"] | None:
-    """Returns the image, or None where it came out like a digit."""
+    """Returns the image, or None if it looks like a digit."""
     return None if image is None or (looks @ _measure_looks(image[None])[0]).max() > MAX_ALIKENESS else image
 
 
 def _measure_looks(images: UInt8[np.ndarray, "n 28 28"]) -> Float32[np.ndarray, "n 196"]:
-    """Returns images blurred, at half the size, as vectors of length 1: their products tell how alike they are."""
+    """Returns images blurred, at half the size, as unit vectors: their dot products say how similar they are."""
     looks = [cv2.resize(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5), (14, 14)).ravel() for image in images]
     return np.stack([look / np.linalg.norm(look) for look in looks])
 
 
-# How each digit may be turned or mirrored without another digit coming out.
+# How each digit may be turned or mirrored without becoming another digit.
 TURNS: dict[int, tuple[Callable[[np.ndarray], np.ndarray], ...]] = {
     2: (np.rot90,),
     3: (np.fliplr, np.rot90, lambda ink: np.rot90(ink, 2)),
@@ -113,7 +113,7 @@ TURNS: dict[int, tuple[Callable[[np.ndarray], np.ndarray], ...]] = {
 
 
 def turn_digit(rng: np.random.Generator, digits: Dataset) -> Canvas:
-    """A digit mirrored, upside down or on its side, where that isn't a digit again."""
+    """Draws a digit mirrored, upside down or on its side, if that isn't a digit again."""
     while (label := int(digits.labels[i := rng.integers(len(digits.labels))])) not in TURNS:
         pass
     turns = TURNS[label]
@@ -121,7 +121,7 @@ def turn_digit(rng: np.random.Generator, digits: Dataset) -> Canvas:
 
 
 def join_digits(rng: np.random.Generator, digits: Dataset) -> Canvas:
-    """Two or three digits side by side, touching or not."""
+    """Draws two or three digits side by side, touching or not."""
     canvas, x = np.zeros((SIDE, 3 * SIDE), np.uint8), 0
     for i in rng.integers(len(digits.labels), size=int(rng.choice([2, 2, 3]))):
         ink = enlarge_ink(rng, digits.images[i, ..., 0], int(rng.integers(50, EXTENT)))
@@ -134,7 +134,7 @@ def join_digits(rng: np.random.Generator, digits: Dataset) -> Canvas:
 
 
 def halve_zero(rng: np.random.Generator, digits: Dataset) -> Canvas:
-    """The left or the right half of a 0, as a wrong cut leaves it; halves of others may pass for digits."""
+    """Draws the left or the right half of a 0, as a wrong cut leaves it; halves of others may pass for digits."""
     zeros = np.flatnonzero(digits.labels == 0)
     ink = enlarge_ink(rng, digits.images[rng.choice(zeros), ..., 0], EXTENT)
     middle = round(ink.shape[1] * rng.uniform(0.4, 0.6))

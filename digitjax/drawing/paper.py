@@ -1,4 +1,4 @@
-"""What paper and cuts add to a character, be it a digit or not: a rule, a speck, a patch of another paper."""
+"""Adds what paper and cuts leave around a character, digit or not: a rule, a speck, a patch of other paper."""
 
 import cv2
 import numpy as np
@@ -6,15 +6,15 @@ import numpy as np
 from digitjax.drawing.canvas import SIDE, Canvas
 from digitjax.pictures.shapes import Box, ink_box
 
-# How many characters stand on a rule, beside a speck, on a patch.
+# The shares of characters on a rule, beside a speck, and on a patch.
 RULE_SHARE, SPECK_SHARE, PATCH_SHARE = 0.25, 0.06, 0.03
 
 
 def add_paper(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
-    """Draws onto a character what worse paper would have added; most stay as they are."""
+    """Adds to a character what worse paper would have added; most stay as they are."""
     box = ink_box(canvas > 0)
     if rng.random() < RULE_SHARE:
-        _add_rule(rng, canvas, box, is_below=text == "1")  # elsewhere it would make a T or a t of a 1
+        _add_rule(rng, canvas, box, is_below=text == "1")  # elsewhere it would turn a 1 into a T or a t
     if rng.random() < SPECK_SHARE:
         _add_speck(rng, canvas, box)
     if rng.random() < PATCH_SHARE:
@@ -22,7 +22,7 @@ def add_paper(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
 
 
 def _add_rule(rng: np.random.Generator, canvas: Canvas, box: Box, *, is_below: bool) -> None:
-    """Draws a rule, mostly where the character stands on it, else above it or through it; now and then a double one."""
+    """Draws a rule, mostly under the character, otherwise above it or through it; sometimes a double one."""
     left, top, right, bottom = box
     low, high = (bottom - 6, bottom + 10) if is_below or rng.random() < 0.75 else (top - 4, bottom)
     y, light, width = int(rng.integers(low, high)), int(rng.integers(80, 256)), int(rng.choice([1, 2, 3, 4, 6, 8]))
@@ -34,7 +34,7 @@ def _add_rule(rng: np.random.Generator, canvas: Canvas, box: Box, *, is_below: b
 
 
 def _add_speck(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
-    """Draws what is left of something else: a dot at the foot, or a block beside the character or at its corner."""
+    """Draws the remains of something else: a dot at the foot, or a block beside the character or at its corner."""
     left, top, right, bottom = box
     is_right, away, size = rng.random() < 0.6, int(rng.integers(2, 10)), int(rng.integers(2, 6))
     x = right + away if is_right else left - away

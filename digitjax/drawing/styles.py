@@ -1,7 +1,7 @@
-"""Styles of digits that MNIST's writers hardly ever used, and much of the world does.
+"""Draws digits in styles that MNIST's writers hardly ever used, but much of the world does.
 
-Some are drawn whole: 1s with an upstroke, 4s in one stroke, 7s with a bar, 8s of two rings, 9s on a stem. Others are a
-stroke more on a digit that somebody wrote: a slash or a dot in a 0, a foot under a 1, a bar through a 7.
+Some are drawn whole: 1s with an upstroke, 4s in one stroke, 7s with a bar, 8s of two rings, 9s on a stem. Others add a
+stroke to a handwritten digit: a slash or a dot in a 0, a foot under a 1, a bar through a 7.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from digitjax.pictures.shapes import Box, find_runs, ink_box, measure_stroke_wid
 
 
 def draw_one(rng: np.random.Generator) -> Canvas:
-    """A 1 whose upstroke rises steeply, where the top of a 7 lies; as long as its stem, it comes out like a Λ."""
+    """Draws a 1 with a steep upstroke where a 7 has a flat top; one as long as the stem makes it look like a Λ."""
     rise, length = np.deg2rad(rng.uniform(32, 70)), rng.uniform(0.2, 0.55)
     if rng.random() < 0.3:
         rise, length = np.deg2rad(rng.uniform(50, 78)), rng.uniform(0.55, 1)
@@ -29,7 +29,7 @@ def draw_one(rng: np.random.Generator) -> Canvas:
 
 
 def draw_seven(rng: np.random.Generator) -> Canvas:
-    """A 7 with a top that lies, and often with a bar through its stem."""
+    """Draws a 7 with a flat top, and often with a bar through its stem."""
     corner, foot = np.zeros(2), np.array([-rng.uniform(0, 0.5), 1])
     tilt, length = np.deg2rad(rng.uniform(-10, 10)), rng.uniform(0.4, 0.8)
     left = length * np.array([-np.cos(tilt), np.sin(tilt)])
@@ -42,7 +42,7 @@ def draw_seven(rng: np.random.Generator) -> Canvas:
 
 
 def draw_four(rng: np.random.Generator) -> Canvas:
-    """A 4 in one stroke: down, to the right, up to a tip and down again; with round corners it comes out like a φ."""
+    """Draws a 4 in one stroke: down, right, up to a tip and down again; with round corners it looks like a φ."""
     elbow, tip = np.array([rng.uniform(0, 0.2), rng.uniform(0.5, 0.75)]), np.array([rng.uniform(0.55, 0.85), 0])
     start = np.array([elbow[0] + rng.uniform(-0.15, 0.1), rng.uniform(0, 0.35)])
     turn = np.array([rng.uniform(0.8, 1.1), elbow[1] + rng.uniform(-0.15, 0.1)])
@@ -52,7 +52,7 @@ def draw_four(rng: np.random.Generator) -> Canvas:
 
 
 def draw_eight(rng: np.random.Generator) -> Canvas:
-    """An 8 of two rings, which touch, overlap or stand a little apart."""
+    """Draws an 8 of two rings, which touch, overlap or are slightly apart."""
     widths, heights = rng.uniform(0.3, 0.6, 2), rng.uniform(0.4, 0.55, 2)
     gap, shift = rng.uniform(-0.1, 0.15), rng.normal(0, 0.04)
     upper = _ring(rng, np.array([0, heights[0] / 2]), widths[0], heights[0])
@@ -61,7 +61,7 @@ def draw_eight(rng: np.random.Generator) -> Canvas:
 
 
 def draw_nine(rng: np.random.Generator) -> Canvas:
-    """A 9 with a ring, often a small one, on a straight stem that begins at its side or under it."""
+    """Draws a 9 with a ring, often a small one, on a straight stem that starts at its side or under it."""
     size = rng.uniform(0.2, 0.5)
     ring = _ring(rng, np.array([0, size / 2]), size * rng.uniform(0.7, 1.1), size)
     top = ring[np.argmin(abs(ring - [size * rng.uniform(0, 0.5), size * rng.uniform(0.3, 1)]).sum(axis=1))]
@@ -71,7 +71,7 @@ def draw_nine(rng: np.random.Generator) -> Canvas:
 def _ring(
     rng: np.random.Generator, center: Float[np.ndarray, "2"], width: float, height: float
 ) -> Float[np.ndarray, "32 2"]:
-    """A ring that begins anywhere and may not quite close, or closes twice."""
+    """Returns a ring that starts anywhere and may not quite close, or may overlap itself."""
     angles = rng.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi + rng.normal(0, 0.2), 32)
     return center + np.stack([width / 2 * np.cos(angles), height / 2 * np.sin(angles)], axis=1)
 
@@ -85,21 +85,21 @@ STYLES: dict[int, Callable[[np.random.Generator], Canvas]] = {
 }
 
 
-# ---------------------------------------------------------------- a stroke more
+# ---------------------------------------------------------------- an added stroke
 
-# How many digits get one, where their class has a style with one.
+# The share of digits that get one, if their class has one.
 STYLE_SHARE = 0.3
 
 
 def add_style(rng: np.random.Generator, canvas: Canvas, text: str) -> None:
-    """Draws onto a digit what other hands would have added; most digits, and all non-digits, stay as they are."""
+    """Adds a stroke to a digit as other writers would; most digits, and all non-digits, stay as they are."""
     add = {"0": _slash_zero, "1": _add_foot, "7": _bar_seven}.get(text)
     if add and rng.random() < STYLE_SHARE:
         add(rng, canvas, ink_box(canvas > 0))
 
 
 def _slash_zero(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
-    """A slash, seldom a backslash, that ends within the ring or goes far beyond it; or a dot."""
+    """Adds a slash, rarely a backslash, that ends inside the ring or goes far beyond it; or a dot."""
     left, top, right, bottom = box
     center, size = np.array([left + right, top + bottom]) / 2 + rng.normal(0, 2, 2), max(right - left, bottom - top)
     if rng.random() < 0.2:
@@ -126,6 +126,6 @@ def _bar_seven(rng: np.random.Generator, canvas: Canvas, box: Box) -> None:
 def _draw(
     rng: np.random.Generator, canvas: Canvas, center: Float[np.ndarray, "2"], half: Float[np.ndarray, "2"]
 ) -> None:
-    """Draws a line with the pen that drew the character, more or less."""
+    """Draws a line with about the pen that drew the character."""
     pen = max(2, round(measure_stroke_width(canvas > 127) * rng.uniform(0.7, 1.1)))
     draw_line(canvas, np.stack([center - half, center + half]), pen)

@@ -1,7 +1,7 @@
-"""Logits -> what they say: probabilities of the classes, and whether there is a digit at all.
+"""Logits -> what they mean: probabilities of the classes, and whether there is a digit at all.
 
-A network has one logit per class. If training also showed images without a digit, there is one more answer, "no digit".
-Its logit is always 0 and so costs no parameter.
+A network has one logit per class. If training also showed non-digits, there is one more answer, "no digit". Its logit
+is always 0, so it needs no parameters.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -12,11 +12,11 @@ from jaxtyping import Array, Float
 from digitjax.config import LossName, TrainConfig
 
 AnyArray = TypeVar("AnyArray", Array, np.ndarray)
-"""JAX's arrays or NumPy's; a function that takes either returns the same kind."""
+"""A JAX or a NumPy array; a function that takes either returns the same kind."""
 
 
 class Answers(NamedTuple):
-    """What a model says of n images: float32 arrays of JAX or of NumPy, as the logits are."""
+    """What a model says about n images: float32 arrays, from JAX or NumPy as the logits are."""
 
     logits: Any  # [n, classes]
     probs: Any  # [n, classes], calibrated, given that there is a digit
@@ -24,16 +24,16 @@ class Answers(NamedTuple):
 
 
 def read_logits(logits: Float[AnyArray, "n classes"], config: TrainConfig, temperature: float) -> Answers:
-    """Returns all that the logits of a model, trained by `config`, say."""
+    """Returns everything that the logits say, for a model trained with `config`."""
     return Answers(logits, probs_from_logits(logits, config.loss, temperature), is_digit_scores(logits, config))
 
 
 def probs_from_logits(
     logits: Float[AnyArray, "n classes"], loss: LossName, temperature: float = 1.0
 ) -> Float[AnyArray, "n classes"]:
-    """Returns probabilities as the model was trained to give them, of logits divided by the temperature.
+    """Divides logits by the temperature and returns probabilities, as the model was trained to give them.
 
-    Those of `softmax` sum to 1; those of `sigmoid` answer ten separate questions, and don't.
+    Those of `softmax` sum to 1; those of `sigmoid` don't, since they answer ten separate questions.
     """
     logits = logits / np.float32(temperature)
     if loss == "sigmoid":
@@ -42,9 +42,9 @@ def probs_from_logits(
 
 
 def is_digit_scores(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> Float[AnyArray, "n"]:
-    """Returns how likely each image holds a digit at all, 0 to 1; always 1 where training showed nothing but digits.
+    """Returns how likely each image holds a digit at all, 0 to 1; always 1 if training showed only digits.
 
-    Of `softmax` models it is one minus the probability of "no digit", of `sigmoid` models the best of the ten answers.
+    For `softmax` models it is one minus the probability of "no digit", for `sigmoid` models the best of ten answers.
     """
     if not config.can_refuse:
         return logits.__array_namespace__().ones_like(logits[:, 0])
@@ -54,7 +54,7 @@ def is_digit_scores(logits: Float[AnyArray, "n classes"], config: TrainConfig) -
 def add_no_digit(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> Float[AnyArray, "n answers"]:
     """Returns the logits of all answers: those of the classes and, if the model can refuse, that of "no digit".
 
-    `sigmoid` models are trained without it; to them it is the answer where all ten say no.
+    `sigmoid` models are trained without it; for them it is the answer if all ten say no.
     """
     if not config.can_refuse:
         return logits
@@ -63,9 +63,9 @@ def add_no_digit(logits: Float[AnyArray, "n classes"], config: TrainConfig) -> F
 
 
 def measure_margins(logits: Float[np.ndarray, "n classes"], config: TrainConfig) -> Float[np.ndarray, "n"]:
-    """Returns by how much the best answer's logit lies above the second's, at least 0.
+    """Returns how far the best answer's logit lies above the second best's, at least 0.
 
-    `sigmoid` models have no answer "no digit" beside the ten.
+    For `sigmoid` models, "no digit" isn't one of the answers.
     """
     answers = logits if config.loss == "sigmoid" else add_no_digit(logits, config)
     second, best = np.partition(answers, -2)[:, -2:].T

@@ -1,4 +1,4 @@
-"""Random changes of training images, on the device, jit-able, decided by a key."""
+"""Random changes of training images: on the device, jittable, determined by a key."""
 
 import dataclasses
 from functools import reduce
@@ -12,25 +12,25 @@ from jaxtyping import Array, Float, Key, UInt8
 from digitjax.config import CENTER, SIZE, AugmentConfig
 from digitjax.nn.spoil import interpolate_nodes, spoil_images
 
-# Nodes of the grid of elastic displacements, in y and in x: a bend is about as long as a stroke.
+# Nodes of the grid of elastic displacements, in y and in x: so few that a bend is about as long as a stroke.
 ELASTIC_NODES = 5
 
-# How many times as far the spoiled images are moved.
+# Spoiled images are moved this many times as far.
 FAR = 2.0
 
 
 def augment_images(
     key: Key[Array, ""], images: UInt8[Array, "n 28 28 1"], config: AugmentConfig
 ) -> Float[Array, "n 28 28 1"]:
-    """Changes the strokes of each image, bends it, and turns, scales, slants and shifts it about its centre.
+    """Changes the strokes of each image, bends it, and rotates, scales, slants and shifts it about its centre.
 
     Args:
-      key: Decides all amounts, which are each image's own; the same key gives the same images.
-      images: Light ink on a dark ground; what comes in from outside the picture is dark.
-      config: The limits, see `AugmentConfig`. With all limits 0 the images come back as they are.
+      key: Determines all amounts, which differ for each image; the same key gives the same images.
+      images: Light ink on a dark background; whatever comes in from outside the image is dark.
+      config: The limits, see `AugmentConfig`. With all limits 0, the images come back as they are.
 
     Returns:
-      The images on the same scale, 0 to 255, as float32: bilinear sampling makes values between the whole ones.
+      The images on the same scale, 0 to 255, as float32: bilinear sampling gives values between the integers.
     """
     if not any(dataclasses.astuple(config)):
         return images.astype(jnp.float32)
@@ -53,9 +53,9 @@ def augment_images(
 
 
 def _change_strokes(inks: Float[Array, "n 28 28"], amounts: Float[Array, "n"]) -> Float[Array, "n 28 28"]:
-    """Makes strokes thicker (amount above 0) or thinner all round, by up to one pixel at 1 and -1.
+    """Makes strokes thicker (amount above 0) or thinner on every side, by up to one pixel at 1 and -1.
 
-    A pixel moves towards the largest or the smallest of itself and its four neighbours.
+    Each pixel's value moves towards the largest or the smallest of its own and its four neighbours'.
     """
     padded = jnp.pad(inks, ((0, 0), (1, 1), (1, 1)))
     neighbours = [inks, padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]]
@@ -73,7 +73,7 @@ def _draw_bends(key: Key[Array, ""], n: int, config: AugmentConfig) -> Float[Arr
 def _draw_affine(
     key: Key[Array, ""], n: int, config: AugmentConfig, times: Float[Array, "n"]
 ) -> tuple[Float[Array, "n 2 2"], Float[Array, "n 2"]]:
-    """Draws the maps from output (y, x) to input (y, x), both measured from the centre; `times` widens the limits."""
+    """Draws maps from output (y, x) to input (y, x), both measured from the centre; `times` multiplies the limits."""
     angle_key, scale_key, shear_key, shift_key = jax.random.split(key, 4)
 
     def draw(key: Key[Array, ""], limit: float, shape: tuple[int, ...] = (n,)) -> Float[Array, "..."]:

@@ -1,7 +1,7 @@
-"""How work is divided among devices and processes: one mesh, the batch along its only axis, all else on each device.
+"""Divides work among devices and processes: one mesh, the batch along its only axis, all else on every device.
 
-Arrays are placed here and jitted functions follow (https://docs.jax.dev/en/latest/sharded-computation.html), so the
-same code runs on one device, where nothing here has an effect, on many, and in many processes.
+Arrays are placed here, and jitted functions follow (https://docs.jax.dev/en/latest/sharded-computation.html). So the
+same code runs on one device, where nothing here has an effect, on many devices, and in many processes.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ _Tree = TypeVar("_Tree")
 
 @functools.cache
 def global_mesh() -> Mesh:
-    """Returns the devices of all processes, along the axis `batch`: training goes over these."""
+    """Returns the devices of all processes, along the axis `batch`, for training."""
     return Mesh(np.array(jax.devices()), (_AXIS,))
 
 
 @functools.cache
 def local_mesh() -> Mesh:
-    """Returns this process's devices, along the axis `batch`: prediction goes over these."""
+    """Returns this process's devices, along the axis `batch`, for prediction."""
     return Mesh(np.array(jax.local_devices()), (_AXIS,))
 
 
@@ -41,19 +41,19 @@ def round_up(n: int, mesh: Mesh) -> int:
 
 
 def replicate(tree: _Tree, mesh: Mesh) -> _Tree:
-    """Puts a copy of each array on every device; all processes give the same arrays."""
+    """Puts a copy of each array on every device; all processes must pass the same arrays."""
     return jax.device_put(jax.device_get(tree), NamedSharding(mesh, PartitionSpec()))
 
 
 def split_rows(array: Shaped[np.ndarray, "n ..."], mesh: Mesh) -> Shaped[Array, "n_padded ..."]:
-    """Divides an array along its first axis among this process's devices, filled up with zeros to their multiple."""
+    """Splits an array's rows among this process's devices, padded with zeros to a multiple of their number."""
     return jax.device_put(_pad_rows(array, round_up(len(array), mesh)), NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
 def divide(array: Shaped[Array, "..."], axis: int = 0) -> Shaped[Array, "..."]:
-    """Inside a jitted function: says that from here on each device has its part of an array, along one axis.
+    """Inside a jitted function, divides an array along one axis: from here on each device has its part.
 
-    Where the devices don't divide the axis, XLA pads it and leaves the padding out of every sum.
+    If the axis isn't a multiple of the number of devices, XLA pads it and leaves the padding out of every sum.
     """
     if global_mesh().size == 1:
         return array
@@ -69,10 +69,10 @@ def _pad_rows(array: Shaped[np.ndarray, "n ..."], n: int) -> Shaped[np.ndarray, 
 
 
 def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Has this process compute together with others; must come before JAX computes anything.
+    """Joins this process with others; must be called before JAX computes anything.
 
     Args:
-      coordinator: Host and port of process 0. What is None is detected on Slurm, Kubernetes and Cloud TPU.
+      coordinator: Host and port of process 0. Arguments left None are detected on Slurm, Kubernetes and Cloud TPU.
       num_processes: How many there are.
       process_id: Which one this is, from 0.
 
@@ -89,14 +89,14 @@ def join_processes(coordinator: str | None, num_processes: int | None, process_i
         ) from error
 
 
-# What JAX's errors name where the way to another process is broken: what carries the data, or the coordinator's status.
+# Words in JAX's errors when the link to another process is broken: the transport, or the coordinator's status.
 _LOSS = re.compile("gloo|nccl|unavailable|deadline_exceeded|heartbeat", re.IGNORECASE)
 
 
 def is_loss_of_another(error: Exception) -> bool:
-    """Whether an error, or one that it comes from, says that another process is gone.
+    """Whether an error, or one of its causes, says that another process is gone.
 
-    If not, this one ran out of memory, say, or has a bug.
+    If not, this process ran out of memory, say, or has a bug.
     """
     if jax.process_count() == 1:
         return False
@@ -112,12 +112,12 @@ def _first_process_id() -> int:
 
 
 def refuse_fork() -> None:
-    """Refuses to compute in a process that was forked from one that computed: JAX would wait for its threads for ever.
+    """Refuses to compute in a fork of a process that has computed: JAX would wait forever for threads a fork lacks.
 
     Raises:
       DigitjaxError: This is such a process.
     """
-    if os.getpid() != _first_process_id():  # a fork inherits what was cached
+    if os.getpid() != _first_process_id():  # a fork inherits the cache
         raise DigitjaxError(
             "this process was forked from one that had used a model, and lacks the threads that JAX started there: "
             "start it with multiprocessing.get_context('spawn'), or use models in the forked processes alone"
@@ -125,19 +125,19 @@ def refuse_fork() -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that prints, and writes what isn't Orbax's."""
+    """Whether this is the process that prints, and writes all files but Orbax's."""
     return jax.process_index() == 0
 
 
 def gather(n: int) -> Int[np.ndarray, "processes"]:
-    """Returns the number that each process has."""
+    """Returns each process's `n`."""
     if jax.process_count() == 1:
         return np.array([n], np.int32)
     return np.asarray(multihost_utils.process_allgather(np.int32(n)), np.int32)
 
 
 def agree(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
-    """Returns the first process's values: those of others may differ by rounding, and decisions hang on them."""
+    """Returns the first process's values: the others' may differ by rounding, and decisions depend on them."""
     if jax.process_count() == 1:
         return values
     halves = multihost_utils.broadcast_one_to_all(values.view(np.uint32))  # JAX would round them to 32 bits
@@ -145,14 +145,14 @@ def agree(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
 
 
 def wait_for_all(what: str) -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes get here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 @contextlib.contextmanager
 def first_process_first(what: str) -> Iterator[None]:
-    """Lets the first process do what stands inside, and then the others."""
+    """Runs the block in the first process, and then in the others."""
     if not is_first_process():
         wait_for_all(what)
     try:
@@ -163,15 +163,15 @@ def first_process_first(what: str) -> Iterator[None]:
 
 
 def join_rows(array: Shaped[np.ndarray, "n ..."], counts: Int[np.ndarray, "processes"]) -> Shaped[Array, "n_all ..."]:
-    """Makes one array, divided among all devices, of the rows that each process holds; see `locate_rows`."""
+    """Makes one array, divided among all devices, from the rows of each process; see `locate_rows`."""
     rows = _pad_rows(array, _rows_per_process(counts))
     return jax.make_array_from_process_local_data(NamedSharding(global_mesh(), PartitionSpec(_AXIS)), rows)
 
 
 def locate_rows(indices: Int[np.ndarray, "..."], counts: Int[np.ndarray, "processes"]) -> Int[np.ndarray, "..."]:
-    """Returns where `join_rows` put rows that are numbered from 0 through all processes.
+    """Returns where `join_rows` put rows that are numbered from 0 across all processes.
 
-    Each process's rows are filled up to the same number, so those of later processes lie further back.
+    Each process's rows are padded to the same number, so those of later processes lie further back.
     """
     starts = np.cumsum(counts) - counts
     process = np.searchsorted(starts, indices, side="right") - 1

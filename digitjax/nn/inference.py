@@ -1,4 +1,4 @@
-"""Networks with their weights, and how any number of images goes through them."""
+"""Combines networks with their weights, and runs any number of images through them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,18 +14,18 @@ from digitjax.nn import devices, layers
 from digitjax.nn.networks import Images, Variables, create_model
 
 Apply = Callable[[Any], Float[Array, "n classes"]]
-"""A network with its weights: from the images of one batch (`Images`) to their logits."""
+"""A network with its weights: maps one batch of images (`Images`) to their logits."""
 
 
 class Calibration(NamedTuple):
-    """What is fitted after training, see `digitjax.train.calibrate`; as it stands here it changes nothing."""
+    """What is fitted after training, see `digitjax.train.calibrate`; the defaults change nothing."""
 
     temperature: float = 1.0  # logits are divided by it before they become probabilities
     threshold: float = 0.0  # a picture whose `is_digit_score` is below it holds no digit
 
 
 class TrainedModel(NamedTuple):
-    """A network with its weights and the config that they were trained by."""
+    """A network with its weights and the config that they were trained with."""
 
     config: TrainConfig
     network: nn.Module
@@ -44,10 +44,10 @@ def apply_model(model: nn.Module, variables: Variables, images: Images) -> Float
 
 
 def compile_apply(model: nn.Module, variables: Variables) -> Apply:
-    """Returns `apply_model` of one network, compiled with its weights in it.
+    """Returns `apply_model` for one network, compiled with its weights as constants.
 
-    As constants they are laid out for the processor and handed over once, not with each batch: one image takes a sixth
-    less time. Weights that change, as in training, want `apply_model`, which is compiled once for all of them.
+    Constants are laid out for the processor and passed once, not with each batch: one image takes a sixth less time.
+    Weights that change, as in training, need `apply_model`, which is compiled once for all of them.
     """
     constants = jax.device_get(variables)
     return jax.jit(lambda images: cast("Array", model.apply(constants, images, train=False)))
@@ -57,24 +57,24 @@ def assemble_model(config: TrainConfig, variables: Variables) -> TrainedModel:
     """Returns a network with these weights, on all devices of this process; it isn't calibrated yet."""
     devices.refuse_fork()
     network = create_model(config)
-    variables = devices.replicate(variables, devices.local_mesh())  # once and for all: it is asked again and again
+    variables = devices.replicate(variables, devices.local_mesh())  # once, for all the calls to come
     return TrainedModel(config, network, variables, compile_apply(network, variables))
 
 
-# How many images go through the network together: on a CPU a few, as of one row of digits, or many, where `vgg` takes
-# two thirds of the time for each; MNIST's sets have whole numbers of batches. An accelerator wants many.
+# How many images go through the network together. On a CPU, a few (a row of digits, say) or many: `vgg` then takes
+# two thirds of the time per image, and MNIST's sets divide into whole batches. An accelerator needs many.
 CPU_BATCHES, ACCELERATOR_BATCH = (16, 125), 1024
 
 
 def compute_logits(apply: Apply, images: UInt8[np.ndarray, "n 28 28 1"]) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of any number of images, on the host, in their order.
 
-    One image goes alone, more in batches of one size, the last of them padded: so few sizes are compiled, and no image
-    is left out. Each batch is divided among this process's devices.
+    A single image goes alone, more go in batches of one size, the last one padded. So only a few sizes are compiled,
+    and no image is left out. Each batch is divided among this process's devices.
 
     Args:
       apply: The network with its weights.
-      images: Light ink on a dark ground.
+      images: Light ink on a dark background.
 
     Raises:
       DigitjaxError: This process was forked from one that had used a model.
@@ -86,8 +86,8 @@ def compute_logits(apply: Apply, images: UInt8[np.ndarray, "n 28 28 1"]) -> Floa
     batches = []
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]
-        if missing := batch_size - len(batch):  # alone an image has no time for what changes nothing
+        if missing := batch_size - len(batch):  # padding by nothing would still slow a single image down
             batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        is_divided = mesh.size > 1 and batch_size > 1  # to one device the jitted function takes it itself, and faster
+        is_divided = mesh.size > 1 and batch_size > 1  # to one device, the jitted function moves it faster
         batches.append(apply(devices.split_rows(batch, mesh) if is_divided else batch))
     return np.concatenate([np.asarray(logits) for logits in batches])[: len(images)]

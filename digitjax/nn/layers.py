@@ -1,10 +1,10 @@
 """Convolution and pooling that are fast on the CPU and plain on an accelerator.
 
-XLA's CPU backend runs two things badly that training a CNN needs: the gradient of `reduce_window` (select-and-scatter,
-one thread, element by element) and the gradients of convolutions inside a loop. So on the CPU a convolution whose
-gradients are asked for is made of matrix products, by Winograd's method or over its patches (im2col), or has gradients
-that XLA runs well, and so has pooling; elsewhere both are the usual XLA operations. `on_cpu` is the only switch. Either
-way gives the same values and gradients up to float32 rounding; the tests compare them.
+XLA's CPU backend is slow at two things that training a CNN needs: the gradient of `reduce_window` (select-and-scatter,
+one thread, element by element) and the gradients of convolutions inside a loop. So on the CPU, a convolution that needs
+gradients becomes matrix products, by Winograd's method or over patches (im2col), or gets gradients that XLA runs well,
+as does pooling. Elsewhere both are the usual XLA operations. `on_cpu` is the only switch. Either way gives the same
+values and gradients up to float32 rounding; the tests compare them.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ from jaxtyping import Array, Float, UInt8
 
 from digitjax.nn import winograd
 
-# Over fewer features the products are too small to be worth the patches.
+# With fewer features, the products are too small to be worth the patches.
 MIN_FEATURES = 64
 
 _is_plain = contextvars.ContextVar("is_plain", default=False)
 
 
 def on_cpu() -> bool:
-    """Whether computations go to the CPU, and so take the forms that are fast there."""
+    """Whether computations run on the CPU, and so take the forms that are fast there."""
     return jax.default_backend() == "cpu" and not _is_plain.get()
 
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """What is traced inside takes the usual operations, since it shall run anywhere."""
+    """Makes whatever is traced inside use the usual operations, so that it runs anywhere."""
     token = _is_plain.set(True)
     try:
         yield
@@ -54,14 +54,14 @@ def conv_general_dilated(
 ) -> Float[Array, "n out_h out_w features"]:
     """Stands in for `lax.conv_general_dilated` in `nn.Conv(conv_general_dilated=...)`.
 
-    Plain convolutions of stride 1 become matrix products on the CPU; all others go to XLA as they are.
+    Plain convolutions with stride 1 become matrix products on the CPU; all others go to XLA as they are.
 
     Args:
       lhs: The images, channels last.
       rhs: The kernel, in Flax's layout.
       window_strides: Step in y and in x.
       padding: As in `lax.conv_general_dilated`: "VALID", "SAME", or (before, after) for y and for x.
-      **options: `lax.conv_general_dilated`'s other arguments, as Flax gives them.
+      **options: `lax.conv_general_dilated`'s other arguments, as Flax passes them.
     """
     dilated = any(d != 1 for name in ("lhs_dilation", "rhs_dilation") for d in options.get(name) or ())
     grouped = options.get("feature_group_count", 1) != 1
@@ -84,10 +84,10 @@ _Padding = tuple[tuple[int, int], ...]  # (before, after) for y and for x
 def _conv_by_xla(
     images: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c features"], padding: _Padding
 ) -> Float[Array, "n out_h out_w features"]:
-    """XLA's own, with gradients that it runs as fast inside a loop.
+    """Runs XLA's own convolution, with gradients that are just as fast inside a loop.
 
-    JAX's gradients are convolutions whose axes stand in another order, which XLA puts right outside of loops alone; in
-    one they would take a hundred times as long. So the axes are put right here.
+    JAX's gradients are convolutions with their axes in another order. XLA corrects that only outside loops; inside one
+    they would take a hundred times as long. So the axes are put in order here.
     """
     return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -100,7 +100,7 @@ def _conv_by_xla_backward(padding: _Padding, residuals: Any, grads: Any) -> tupl
     images, kernel = residuals
     rest = [(size - 1 - before, size - 1 - after) for size, (before, after) in zip(kernel.shape, padding, strict=False)]
     image_grads = _conv_by_xla(grads, kernel[::-1, ::-1].swapaxes(2, 3), tuple(rest))
-    # Each channel is an image here, whose own channels are the images of the batch; the gradients are the kernel.
+    # Here each channel is an image whose channels are the batch's images, and the gradients are the kernel.
     kernel_grads = _conv_by_xla(images.transpose(3, 1, 2, 0), grads.transpose(1, 2, 0, 3), padding)
     return image_grads, kernel_grads.transpose(1, 2, 0, 3)
 
@@ -112,7 +112,7 @@ _conv_by_xla.defvjp(_conv_by_xla_forward, _conv_by_xla_backward)
 def _conv(
     images: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c features"]
 ) -> Float[Array, "n out_h out_w features"]:
-    """XLA's own where nobody asks for gradients: forward alone and in no loop it is twice as fast."""
+    """Runs XLA's own convolution if no gradients are needed: for a forward pass outside a loop it is twice as fast."""
     return lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -141,10 +141,10 @@ def _conv_by_matmul(
 
 
 def max_pool(images: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
-    """Maximum over windows of 2x2, step 2, as `nn.max_pool(images, (2, 2), (2, 2))`.
+    """Takes the maximum over 2x2 windows with stride 2, like `nn.max_pool(images, (2, 2), (2, 2))`.
 
-    An odd last row or column is left out. Among equal values the gradient goes to the first in reading order, as XLA's
-    does: on MNIST's blank ground all four are often equal.
+    An odd last row or column is left out. Among equal values, the gradient goes to the first in reading order, as in
+    XLA: on MNIST's blank background all four are often equal.
     """
     if not on_cpu():
         return nn.max_pool(images, window_shape=(2, 2), strides=(2, 2))
@@ -170,10 +170,10 @@ def _max_pool_forward(images: Float[Array, "n h w c"]) -> tuple[Float[Array, "n 
     maxima = windows.max(axis=(2, 4))
     a, b, c, d = (windows[:, :, y, :, x] for y in range(2) for x in range(2))
     c_or_d = jnp.maximum(c, d)
-    # Compared with each other, not with `maxima`: XLA may compute the pixels anew for that, and round otherwise.
+    # Compared with each other, not with `maxima`: XLA may recompute the pixels for that, and round differently.
     wins = [a >= jnp.maximum(b, c_or_d), b >= c_or_d, c >= d]
     winners = jnp.select(wins, [jnp.uint8(0), jnp.uint8(1), jnp.uint8(2)], jnp.uint8(3))
-    return maxima, (winners, images[:0])  # of the images only the shape is needed later
+    return maxima, (winners, images[:0])  # only the images' shape is needed later
 
 
 def _max_pool_backward(

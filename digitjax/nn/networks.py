@@ -16,12 +16,12 @@ Variables = dict[str, Any]
 """Flax variables: {"params": ..., and "batch_stats": ... where the network has batch normalisation}."""
 
 Images = UInt8[Array, "n 28 28 1"] | Float[Array, "n 28 28 1"]
-"""Light ink on a dark ground, either uint8 in 0..255 or float on the same scale (as augmentation leaves them)."""
+"""Light ink on a dark background, either uint8 in 0..255 or float on the same scale (as augmentation leaves them)."""
 
 # Mean and standard deviation of MNIST's training pixels, on the scale 0..1.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
 
-# Share of the running statistics that a step keeps.
+# The share of the running statistics that each step keeps.
 BATCH_NORM_MOMENTUM = 0.95
 
 Conv = partial(nn.Conv, padding="VALID", conv_general_dilated=layers.conv_general_dilated)
@@ -33,7 +33,7 @@ def normalize_pixels(images: Images) -> Float[Array, "n 28 28 1"]:
 
 
 class MLP(nn.Module):
-    """Flatten, then dense layers with ReLU: the baseline that doesn't know what a neighbouring pixel is."""
+    """Flattening, then dense layers with ReLU: a baseline that doesn't know which pixels are neighbours."""
 
     hidden_features: Sequence[int] = (128, 128)
     num_classes: int = 10
@@ -49,10 +49,10 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Valid convolutions with bias and ReLU, each but perhaps the last with 2x2 pooling, then one hidden dense layer.
+    """Convolutions without padding, with bias and ReLU, the first ones with 2x2 pooling, then one hidden dense layer.
 
     Bias and ReLU come after pooling: neither changes which of four numbers is the largest, so the result is the same as
-    before it, for a quarter of the work.
+    before pooling, for a quarter of the work.
     """
 
     features: Sequence[int]
@@ -68,7 +68,7 @@ class CNN(nn.Module):
         x = normalize_pixels(images)
         for i, (features, size) in enumerate(zip(self.features, self.kernel_sizes, strict=True)):
             is_pooled = i < self.num_pools
-            if is_pooled:  # the last row and column that pooling would leave out needn't be computed
+            if is_pooled:  # skip the last row and column if pooling would leave them out
                 rest = (x.shape[1] - size + 1) % 2
                 x = x[:, : x.shape[1] - rest, : x.shape[2] - rest]
             x = Conv(features, (size, size), use_bias=False)(x)
@@ -89,7 +89,7 @@ class DropoutCNN(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
-        """Returns the logits; with `train` the caller gives `rngs={"dropout": key}`."""
+        """Returns the logits; with `train`, the caller passes `rngs={"dropout": key}`."""
         x = normalize_pixels(images)
         for features in self.block_features:
             x = nn.relu(Conv(features, (3, 3))(x))
@@ -105,8 +105,8 @@ class DropoutCNN(nn.Module):
 class VGG(nn.Module):
     """Blocks of convolutions with batch normalisation, then 2x2 pooling (Simonyan and Zisserman 2015).
 
-    The first convolution looks at 5x5 pixels, without padding, since the rim of a drawing of MNIST's is blank; all
-    others look at 3x3 and keep the size.
+    The first convolution looks at 5x5 pixels, without padding, since the rim of MNIST's images is blank; all others
+    look at 3x3 and keep the size.
     """
 
     block_features: Sequence[int] = (32, 64, 144)
@@ -116,7 +116,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Float[Array, "n classes"]:
-        """Returns the logits; with `train` the caller gives `rngs={"dropout": key}` and lets `batch_stats` change."""
+        """Returns the logits; with `train`, the caller passes `rngs={"dropout": key}` and lets `batch_stats` change."""
         x = normalize_pixels(images)
         for i, (features, depth) in enumerate(zip(self.block_features, self.block_depths, strict=True)):
             for j in range(depth):
@@ -135,7 +135,7 @@ def create_model(config: TrainConfig) -> nn.Module:
     dropout_rate, num_classes = config.dropout_rate, len(config.class_names)
     match config.model:
         case "default":
-            # Large first kernels see a whole stroke; past this width MNIST gains from depth, not from more channels.
+            # Large first kernels see a whole stroke; beyond this width MNIST gains from depth, not from more channels.
             return CNN((32, 64, 64), (5, 3, 3), num_pools=2, dense_features=128, num_classes=num_classes)
         case "mlp":
             return MLP(num_classes=num_classes)
@@ -149,12 +149,12 @@ def create_model(config: TrainConfig) -> nn.Module:
             return VGG(dropout_rate=dropout_rate, num_classes=num_classes)
 
 
-@partial(jax.jit, static_argnames="network")  # operation by operation it takes four seconds
+@partial(jax.jit, static_argnames="network")  # without jit it takes four seconds
 def init_variables(network: nn.Module, key: Key[Array, ""]) -> Variables:
-    """Returns fresh variables, decided by `key`."""
+    """Returns fresh variables, determined by `key`."""
     return dict(network.init(key, jnp.zeros((1, SIZE, SIZE, 1), jnp.uint8), train=False))
 
 
 def count_params(params: Any) -> int:
-    """Returns the number of trained numbers in a tree of arrays."""
+    """Returns the number of parameters in a tree of arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

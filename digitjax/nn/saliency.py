@@ -1,4 +1,4 @@
-"""Which ink decided."""
+"""Shows which ink decided."""
 
 from functools import partial
 from typing import cast
@@ -16,11 +16,11 @@ from digitjax.nn.networks import Variables
 def integrated_gradients(
     model: nn.Module, variables: Variables, image: UInt8[Array, "28 28 1"], label: Int32[Array, ""], num_steps: int = 64
 ) -> Float[Array, "28 28 1"]:
-    """Returns by how much each pixel's ink raised the logarithm of the label's probability (softmax over the digits).
+    """Returns how much each pixel's ink raised the log-probability of the label (softmax over the digits).
 
-    Integrated gradients (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365) from blank ground to the image:
-    where there is no ink it is 0, and all together make up the whole difference between the two, but for the error of
-    integrating in `num_steps` steps, a multiple of 16.
+    These are integrated gradients (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365) from a blank image to
+    this one. They are 0 where there is no ink, and add up to the whole difference between the two images, up to the
+    error of integrating in `num_steps` steps, a multiple of 16.
     """
     ink = image.astype(jnp.float32)
     shares = (jnp.arange(num_steps, dtype=jnp.float32) + 0.5) / num_steps

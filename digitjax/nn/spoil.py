@@ -1,7 +1,7 @@
-"""Spoils the look of training images, on the device, jit-able: hollow strokes, blur, lines, light, blots, noise.
+"""Spoils the look of training images on the device (jittable): hollow strokes, blur, lines, light, blots, noise.
 
-Preprocessing leaves clean ink on a dark ground; who hands 28x28 pixels to the network itself may have anything, and a
-network that has seen clean ink alone is easily thrown off (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337).
+Preprocessing leaves clean ink on a dark background. But 28x28 pixels given straight to the network may hold anything,
+and a network that has only seen clean ink is easily thrown off (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337).
 """
 
 from functools import partial
@@ -13,15 +13,15 @@ from jaxtyping import Array, Float, Key
 from digitjax.config import CENTER, SIZE
 
 Inks = Float[Array, "n 28 28"]
-"""Light ink on a dark ground, 0 to 1."""
+"""Light ink on a dark background, 0 to 1."""
 
 
 def spoil_images(key: Key[Array, ""], images: Float[Array, "n 28 28 1"]) -> Float[Array, "n 28 28 1"]:
-    """Spoils images, each in none, one or several ways.
+    """Spoils images, each in zero, one or several ways.
 
     Args:
-      key: Decides what happens to which image.
-      images: Light ink on a dark ground, 0 to 255.
+      key: Determines what happens to which image.
+      images: Light ink on a dark background, 0 to 255.
 
     Returns:
       The images, on the same scale.
@@ -40,7 +40,7 @@ def _draw(key: Key[Array, ""], inks: Inks, low: float, high: float) -> Float[Arr
 
 
 def interpolate_nodes(values: Float[Array, "*n nodes nodes"]) -> Float[Array, "*n 28 28"]:
-    """Spreads the nodes of coarse grids over images, cubic between them."""
+    """Interpolates the nodes of coarse grids to whole images, cubically."""
     weights = jax.image.resize(jnp.eye(values.shape[-1]), (SIZE, values.shape[-1]), "cubic")  # from nodes to pixels
     return jnp.einsum("yi,...ij,xj->...yx", weights, values, weights)
 
@@ -51,14 +51,14 @@ def _draw_field(key: Key[Array, ""], inks: Inks, nodes: int) -> Inks:
 
 
 def _hollow(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Leaves the outlines of strokes: the pixels that only thicker strokes would cover."""
+    """Keeps only the outlines of strokes: the pixels that thicker strokes would add."""
     steep = jnp.clip(4 * inks - 1.5, 0, 1)
     outline = jax.lax.reduce_window(steep, 0.0, jax.lax.max, (1, 3, 3), (1, 1, 1), "SAME") - steep
     return outline * _draw(key, inks, 0.5, 1)
 
 
 def _blur(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Blurs by a Gaussian, now and then much more along one axis than along the other."""
+    """Blurs with a Gaussian, sometimes much more along one axis than along the other."""
     wide_key, y_key, x_key = jax.random.split(key, 3)
     distance = jnp.arange(SIZE)[:, None] - jnp.arange(SIZE)
 
@@ -71,7 +71,7 @@ def _blur(key: Key[Array, ""], inks: Inks) -> Inks:
 
 
 def _add_line(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Draws a line across, straight or wavy, whole or dashed, lying or standing."""
+    """Draws a line across, straight or wavy, solid or dashed, horizontal or vertical."""
     keys = jax.random.split(key, 11)
     draw = [partial(_draw, each, inks) for each in keys]
     t = jnp.arange(SIZE)
@@ -84,7 +84,7 @@ def _add_line(key: Key[Array, ""], inks: Inks) -> Inks:
 
 
 def _change_light(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Lights the ground, evenly or in clouds, until ink is a quarter as much lighter as it was."""
+    """Lightens the background, evenly or in clouds, until the ink has as little as a quarter of its contrast."""
     keys = jax.random.split(key, 6)
     clouds = _draw_field(keys[0], inks, 3) + 0.4 * _draw_field(keys[1], inks, 6) + 0.2 * _draw_field(keys[2], inks, 14)
     clouds = _draw(keys[3], inks, 0, 3) * clouds
@@ -93,7 +93,7 @@ def _change_light(key: Key[Array, ""], inks: Inks) -> Inks:
 
 
 def _invert_side(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Makes a negative of what lies beyond a line through the image, or of the bands beyond two."""
+    """Inverts what lies beyond a line through the image, or beyond two lines."""
     angle_key, near_key, far_key, two_key = jax.random.split(key, 4)
     angle = _draw(angle_key, inks, 0, 2 * jnp.pi)
     place = jnp.arange(SIZE) - CENTER
@@ -104,14 +104,14 @@ def _invert_side(key: Key[Array, ""], inks: Inks) -> Inks:
 
 
 def _add_blots(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Covers spots by a grey of their own."""
+    """Covers spots with one random grey."""
     field_key, most_key, grey_key = jax.random.split(key, 3)
     is_covered = _draw_field(field_key, inks, 9) > _draw(most_key, inks, 0.7, 1)
     return jnp.where(is_covered, _draw(grey_key, inks, 0, 1), inks)
 
 
 def _add_noise(key: Key[Array, ""], inks: Inks) -> Inks:
-    """Adds noise everywhere, or where there is light, or sets single pixels to black or white."""
+    """Adds noise everywhere, or where the image is light, or sets single pixels to black or white."""
     kind_key, even_key, light_key, normal_key, share_key, pixel_key = jax.random.split(key, 6)
     kind, normal = _draw(kind_key, inks, 0, 3), jax.random.normal(normal_key, inks.shape)
     everywhere = inks + _draw(even_key, inks, 0, 0.3) * normal
@@ -121,7 +121,7 @@ def _add_noise(key: Key[Array, ""], inks: Inks) -> Inks:
     return jnp.where(kind < 1, everywhere, jnp.where(kind < 2, in_light, pixels))
 
 
-# What happens to how many of the spoiled images, one after the other.
+# The changes, in order, with the share of the spoiled images that each one happens to.
 CHANGES = (
     (0.15, _hollow),
     (0.3, _blur),

@@ -1,11 +1,11 @@
-"""Convolution of 3x3 with two thirds of the multiplications: Winograd's F(2, 3) along y, patches along x.
+"""3x3 convolution with two thirds of the multiplications: Winograd's F(2, 3) along y, patches along x.
 
-Two outputs, one above the other, depend on four rows of pixels. Sums and differences of these rows, and of the kernel's
-three, are four coefficients each, and what a convolution adds up over three rows is there one product for each
-coefficient: four in place of six. Along x and over the channels the products are those of matrices, as with patches
-(im2col), but of six numbers in memory for each pixel where patches of 3x3 are nine. Matrices and method: Lavin and Gray
-2016, "Fast Algorithms for Convolutional Neural Networks", https://arxiv.org/abs/1509.09308, who go so along both axes.
-That is fewer multiplications still, but in sixteen small products, and takes as long.
+Two outputs, one above the other, depend on four rows of pixels. Sums and differences turn these rows, and the kernel's
+three, into four coefficients each. Two outputs then need four products, one per coefficient, instead of six, one per
+output and kernel row. Along x and over the channels these are matrix products, as with patches (im2col), but take six
+numbers in memory per pixel, where 3x3 patches take nine. The matrices and the method are from Lavin and Gray 2016,
+"Fast Algorithms for Convolutional Neural Networks", https://arxiv.org/abs/1509.09308, who use it along both axes. That
+needs even fewer multiplications, but in sixteen small products, and takes as long.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-# The paper's B^T, G and A^T: from pixels and from a kernel to coefficients, and from these to outputs.
+# The paper's B^T, G and A^T: pixels to coefficients, kernel to coefficients, coefficients to outputs.
 FROM_PIXELS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 FROM_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 TO_OUTPUTS = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
 
-# A tile's outputs, and its coefficients, as many as its pixels.
+# How many outputs and coefficients a tile has; it has as many pixels as coefficients.
 OUTPUTS, COEFFICIENTS = TO_OUTPUTS.shape
 
-# Over fewer channels the products are too small to be worth the sums.
+# With fewer channels, the products are too small to be worth the sums.
 MIN_CHANNELS = 16
 
 
 def is_suited(image_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
-    """Whether `conv3x3` can take a convolution without padding, which needs whole tiles, and is the faster way."""
+    """Whether `conv3x3` can do a convolution without padding, which takes whole tiles, and is faster."""
     _, height, _, channels = image_shape
     return tuple(kernel_shape[:2]) == (3, 3) and height % OUTPUTS == 0 and channels >= MIN_CHANNELS
 
@@ -38,7 +38,7 @@ def is_suited(image_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
 def extract_patches(
     images: Float[Array, "n h w c"], kernel_height: int, kernel_width: int
 ) -> Float[Array, "n out_h out_w patch"]:
-    """Returns what a convolution without padding sees from each place, in the kernel's order (im2col)."""
+    """Returns what a convolution without padding sees at each place, in the kernel's order (im2col)."""
     height, width = images.shape[1] - kernel_height + 1, images.shape[2] - kernel_width + 1
     return jnp.concatenate(
         [images[:, y : y + height, x : x + width] for y in range(kernel_height) for x in range(kernel_width)], axis=-1
@@ -49,9 +49,9 @@ def extract_patches(
 def conv3x3(
     images: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c features"]
 ) -> Float[Array, "n h-2 w-2 features"]:
-    """Returns the convolution without padding; the height is even.
+    """Returns the convolution without padding; the height must be even.
 
-    Its gradient is written out: JAX's own gives the same, but keeps every column of patches, padded, on its way.
+    The gradient is written out: JAX's own gives the same, but stores every column of patches, padded, on the way.
     """
     return _forward(images, kernel)[0]
 
@@ -86,13 +86,13 @@ conv3x3.defvjp(_forward, _backward)
 
 
 def _add_columns(grads: Float[Array, "n tiles out_w 3 c"]) -> Float[Array, "n tiles out_w+2 c"]:
-    """Returns each pixel's sum over the up to three patches that it is in."""
+    """Sums each pixel over the patches that contain it, at most three."""
     padded = [jnp.pad(grads[:, :, :, x], ((0, 0), (0, 0), (x, 2 - x), (0, 0))) for x in range(3)]
     return padded[0] + padded[1] + padded[2]
 
 
 def _join(rows: Sequence[Float[Array, "n tiles w c"]]) -> Float[Array, "n 2*tiles+2 w c"]:
-    """Returns each row's sum over the tiles that it is in: first or second of one, third or fourth of the one above."""
+    """Sums each row over the tiles that contain it: as first or second of one, third or fourth of the one above."""
     first, last = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
     pairs = [jnp.pad(rows[y], first) + jnp.pad(rows[y + OUTPUTS], last) for y in range(OUTPUTS)]
     n, tiles, width, channels = pairs[0].shape
@@ -100,7 +100,7 @@ def _join(rows: Sequence[Float[Array, "n tiles w c"]]) -> Float[Array, "n 2*tile
 
 
 def _combine(matrix: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
-    """Returns the product of a matrix and a list of arrays, as sums of those whose factor isn't 0."""
+    """Multiplies a matrix by a list of arrays, leaving out factors of 0."""
     sums = []
     for row in matrix:
         terms = [array if factor == 1 else factor * array for factor, array in zip(row, arrays, strict=True) if factor]

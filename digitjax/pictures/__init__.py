@@ -1,9 +1,9 @@
-"""Turns any picture into what a network sees. Nothing here knows of networks.
+"""Turns any picture into what a network sees. Nothing here knows about networks.
 
-In: files, PIL images, arrays. Out: 28x28 images drawn as MNIST draws, each with its bounding box.
+In: files, PIL images, arrays. Out: 28x28 images drawn as MNIST's are, each with its bounding box.
 
 `source.py` opens a picture and `gray.py` finds its brightness; `ink.py` finds the contrast with the background, and
-`strokes.py` what is written, without the paper's lines that `rules.py` finds. `preprocess.py` draws one digit anew;
-`segment.py` and `cut.py` propose the digits of a picture that holds several. `shapes.py` has the measures that all of
-them use.
+`strokes.py` the strokes, without the paper's lines, which `rules.py` finds. `preprocess.py` redraws one digit;
+`segment.py` and `cut.py` propose the digits of a picture that holds several. `shapes.py` has the measurements that they
+all use.
 """

@@ -1,6 +1,6 @@
-"""Arrays -> brightness: whatever values stand for black and white, colour and transparency resolved, size reduced.
+"""Arrays -> brightness: finds the values of black and white, resolves colour and transparency, reduces the size.
 
-`ImageError` is what all of this room raises.
+The whole package raises `ImageError` for pictures that it can't read.
 """
 
 from collections.abc import Callable
@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 from digitjax.config import DigitjaxError
 from digitjax.pictures.shapes import ink_box
 
-# Pictures are reduced band by band; bands of this many pixels stay in the processor's cache.
+# Pictures are reduced band by band; bands of this many pixels fit in the processor's cache.
 BAND_PIXELS = 1 << 18
 
-# What OpenCV computes with; other types become float32.
+# The types that OpenCV computes with; others become float32.
 CV_TYPES = (np.uint8, np.uint16, np.float32)
 
-# What white may be among whole numbers: of masks, and of 8, 10, 12, 14 and 16 bits.
+# The values of white in integer arrays: in masks, and with 8, 10, 12, 14 and 16 bits.
 FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)
 
-# How far, as a share of the scale, resizing may push floats beyond black and white.
+# Resizing may push floats beyond black and white by this share of the scale.
 OVERSHOOT = 0.25
 
-# Standardised pixels (mean 0, standard deviation 1) are no further from 0.
+# Standardised pixels (mean 0, standard deviation 1) are no further from 0 than this.
 MAX_STANDARDISED = 10.0
 
-# More than any sensor's numbers, and far from where float32 ends.
+# More than any sensor's values, and far below float32's limit.
 MAX_FLOAT = 1e30
 
-# A picture with transparent parts is a page, and not ink on nothing, if what is opaque fills so much of its box and its
-# standard deviation, in levels of 255, is larger than this.
+# A picture with transparent parts is a page rather than bare ink if its opaque part fills more than this share of its
+# bounding box, with a larger standard deviation than this (white is 255).
 PAGE_SHARE, PAGE_CONTRAST = 0.7, 12.5
 
-# Grey is how people see ink, and has the least noise. Where it keeps less than this share of the contrast of the best
-# of red, green and blue (yellow on white, blue on black), that channel is taken.
-GRAY_SHARE, CONTRAST_ROWS = 0.4, 64  # so many rows are enough to see that
+# Grey is how people see ink, and has the least noise. But if it keeps less than this share of the contrast of the best
+# colour channel (yellow on white, blue on black), that channel is used.
+GRAY_SHARE, CONTRAST_ROWS = 0.4, 64  # this many rows are enough to decide
 
 
 class ImageError(DigitjaxError):
@@ -48,12 +48,12 @@ class ImageError(DigitjaxError):
 def read_gray(
     read_band: Callable[[int, int], NDArray[Any]], size: tuple[int, int], max_size: int
 ) -> Float32[np.ndarray, "h w"]:
-    """Reads the brightness and reduces it band by band, so that there is never a second picture of its size in memory.
+    """Reads the brightness and reduces it band by band, so that memory never holds a second full-size picture.
 
     Args:
-      read_band: Returns the rows from a first to a last, exclusive, as [rows, w] or [rows, w, channels].
+      read_band: Returns the rows from a start to an end, exclusive, as [rows, w] or [rows, w, channels].
       size: Width and height.
-      max_size: What no side shall be longer than.
+      max_size: The longest that a side may be.
     """
     width, height = size
     across, down = reduction(size, max_size)
@@ -61,7 +61,7 @@ def read_gray(
     bands, lowest, highest = [], np.float64(np.inf), np.float64(-np.inf)
     for top in range(0, height, rows):
         band = read_band(top, min(height, top + rows))
-        lowest, highest = np.minimum(lowest, band.min()), np.maximum(highest, band.max())  # both keep a NaN
+        lowest, highest = np.minimum(lowest, band.min()), np.maximum(highest, band.max())  # both propagate NaN
         dtype = band.dtype
         if dtype not in CV_TYPES:
             with np.errstate(over="ignore"):
@@ -76,14 +76,14 @@ def read_gray(
 
 
 def find_levels(dtype: np.dtype[Any], lowest: float, highest: float) -> tuple[float, float]:
-    """Returns which values stand for black and white, from a type and the range of what is there.
+    """Returns the values of black and white, given an array's type and range.
 
-    Of whole numbers black is 0, and white the smallest of `FULL_SCALES` that holds all. Floats are in 0..1, 0..255 or
-    0..65535, pushed a little beyond by resizing or not; in -1..1; or standardised, where the lowest is black and the
-    highest white.
+    For integers, black is 0 and white is the smallest of `FULL_SCALES` that covers all values. Floats are in 0..1,
+    0..255 or 0..65535, perhaps pushed slightly beyond by resizing; in -1..1; or standardised, where the lowest is black
+    and the highest white.
 
     Raises:
-      ImageError: They are none of these; the message says what is.
+      ImageError: The values are none of these; the message says what is allowed.
     """
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise ImageError("pixels must be finite numbers, found NaN or infinity")
@@ -94,7 +94,7 @@ def find_levels(dtype: np.dtype[Any], lowest: float, highest: float) -> tuple[fl
     if lowest >= -1 - OVERSHOOT and highest <= 1 + OVERSHOOT:
         return (-1 if lowest < -OVERSHOOT else 0), 1
     if lowest < 0 and max(-lowest, highest) <= MAX_STANDARDISED:
-        return lowest, max(highest, lowest + 1)  # they may be all the same
+        return lowest, max(highest, lowest + 1)  # they may all be equal
     white = next((scale for scale in (255, 65535) if highest <= (1 + OVERSHOOT) * scale), highest)
     if lowest < -OVERSHOOT * white or highest > MAX_FLOAT:
         raise ImageError(
@@ -105,14 +105,14 @@ def find_levels(dtype: np.dtype[Any], lowest: float, highest: float) -> tuple[fl
 
 
 def reduction(size: tuple[int, int], max_size: int) -> tuple[int, int]:
-    """Returns how many pixels, across and down, become one, so that no side is longer; at least one is left."""
+    """Returns how many pixels, across and down, to merge so that no side exceeds `max_size`; at least one is left."""
     factor = -(-max(size) // max_size)
     across, down = (side // max(1, side // factor) for side in size)
     return across, down
 
 
 def shrink(image: Shaped[np.ndarray, "h w *channels"], across: int, down: int) -> Shaped[np.ndarray, "h2 w2 *rest"]:
-    """Averages over areas of whole pixels, ten times as fast as over any other; what is left over is cut off."""
+    """Averages over blocks of whole pixels, ten times as fast as over fractions; leftover pixels are cut off."""
     if across == down == 1:
         return image
     height, width = image.shape[0] // down, image.shape[1] // across
@@ -121,7 +121,7 @@ def shrink(image: Shaped[np.ndarray, "h w *channels"], across: int, down: int) -
 
 
 def _to_gray(array: Shaped[np.ndarray, "h w *channels"]) -> Float32[np.ndarray, "h w"]:
-    """Returns the brightness of what may have colour and transparency.
+    """Returns the brightness of an array that may have colour and transparency.
 
     Args:
       array: [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], 0 to 255.
@@ -132,7 +132,7 @@ def _to_gray(array: Shaped[np.ndarray, "h w *channels"]) -> Float32[np.ndarray, 
 
 
 def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"]) -> Shaped[np.ndarray, "h w 3"]:
-    """Puts ink on white, or on black if it is light; a page with transparent margins, on more of its own paper."""
+    """Puts ink on white, or on black if the ink is light; extends a page with transparent margins by its own paper."""
     if array.shape[2] == 3:
         return array
     color, alpha = array[..., :3].astype(np.float32), array[..., 3].astype(np.float32) / 255
@@ -149,7 +149,7 @@ def _resolve_alpha(array: Shaped[np.ndarray, "h w channels"]) -> Shaped[np.ndarr
 
 
 def _mix_channels(color: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w"]:
-    """Returns grey, or the one channel that shows ink where grey doesn't."""
+    """Returns grey, or the colour channel with the most contrast if grey hardly shows the ink."""
     color = np.ascontiguousarray(color)
     gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
     step = max(1, len(gray) // CONTRAST_ROWS)

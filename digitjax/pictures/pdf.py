@@ -1,4 +1,4 @@
-"""Pages of PDF files, as scanners make them, as pictures."""
+"""Renders pages of PDF files, such as scanners make, as pictures."""
 
 import contextlib
 import re
@@ -12,19 +12,19 @@ from digitjax.pictures.gray import ImageError
 
 HEAD = b"%PDF-"
 
-# Enough for digits of a twelfth of an inch; and how large a page, such as a poster, may become.
+# Enough for digits a twelfth of an inch high; and the limit for large pages, such as posters.
 DOTS_PER_INCH, MAX_PAGE_PIXELS = 200, 40_000_000
 POINTS_PER_INCH = 72
 
-# A page's name: RFC 8118's fragment behind the file's.
+# A page's name: the file's, followed by RFC 8118's fragment.
 _PAGE = re.compile(r"(?P<file>.+)#page=(?P<number>[1-9]\d*)")
 
 
 def list_pages(path: Path) -> list[Path]:
     """Returns names for the pages of a PDF, such as `scan.pdf#page=2`; any other file keeps its own.
 
-    So does a PDF of one page, and one that can't be read, as reading it will say. What is named as a picture isn't
-    opened, since there may be millions; nor is a pipe, which could wait for ever.
+    So does a PDF with one page, or one that can't be read: reading it will say why. Files with a picture's suffix
+    aren't opened, since there may be millions; nor are pipes, which could block forever.
     """
     if Image.registered_extensions().get(path.suffix.lower(), "PDF") != "PDF" or not path.is_file():
         return [path]
@@ -40,7 +40,7 @@ def list_pages(path: Path) -> list[Path]:
 
 
 def split_page(path: Path) -> tuple[Path, int | None]:
-    """Returns a page's file and its number, from 1; None where the path names none."""
+    """Returns a page's file and its number, from 1, or None if the path names no page."""
     match = _PAGE.fullmatch(str(path))
     return (Path(match["file"]), int(match["number"])) if match and not path.exists() else (path, None)
 
@@ -50,7 +50,7 @@ def render_page(content: bytes, number: int | None) -> Image.Image:
 
     Args:
       content: The PDF.
-      number: Which page, from 1; None: the only one.
+      number: Which page, from 1; None for the only one.
 
     Raises:
       ImageError: The PDF can't be read, has no such page, or has several and none was named.

@@ -1,8 +1,8 @@
 """Any picture of a digit -> the 28x28 image that MNIST's makers would have drawn of it.
 
-MNIST's digits are light ink on a dark ground, scaled to fit a box of 20x20 pixels with their aspect kept, and placed in
-28x28 so that their centre of mass is in the middle (http://yann.lecun.com/exdb/mnist/). Library, command line and demo
-all come through `preprocess_image`, so what a user sees is what the model sees.
+MNIST's digits are light ink on a dark background, scaled to fit a box of 20x20 pixels with their aspect ratio kept, and
+placed in 28x28 so that their centre of mass is in the middle (http://yann.lecun.com/exdb/mnist/). The library, the
+command line and the demo all go through `preprocess_image`, so what a user sees is what the model sees.
 """
 
 from typing import NamedTuple
@@ -17,19 +17,19 @@ from digitjax.pictures.shapes import Box, add_margin, disk, ink_box, measure_str
 from digitjax.pictures.source import ImageSource, load_picture
 from digitjax.pictures.strokes import label_strokes
 
-# MNIST's digits fit into a box of this side, in pixels.
+# The side of the box that MNIST's digits fit into, in pixels.
 BOX = 20
 
-# Where MNIST's centres of mass lie, in y and in x, counting from the edge: over the test images 14.5, spread evenly
-# over one pixel, since its makers moved the drawings by whole pixels.
+# Where MNIST's centres of mass lie, in y and in x, counted from the edge: at 14.5 over the test images, spread evenly
+# over one pixel, since its makers shifted the digits by whole pixels.
 MASS_CENTER = 14.5
 
-# While it is worked on, no side of a picture has more pixels than this, and the longer side of one that was larger more
-# than half as many: a digit that fills a sixth of it is still as large as MNIST's.
+# Pictures are reduced until no side has more pixels than this. The longer side then keeps more than half as many, so a
+# digit that fills a sixth of it is still as large as MNIST's.
 WORK_SIZE = 256
 
-# The width of strokes in the box of 20x20, as `measure_stroke_width` finds it on four times as many pixels: 90 % of
-# MNIST's training images lie between 1.7 and 3.9, 98 % between 1.4 and 4.9.
+# Stroke widths in the 20x20 box, as `measure_stroke_width` finds them at four times the resolution: 90 % of MNIST's
+# training images lie between 1.7 and 3.9, 98 % between 1.4 and 4.9.
 MIN_STROKE, MAX_STROKE = 1.8, 4.4
 FINE_BOX = 4 * BOX
 
@@ -38,17 +38,17 @@ RULE_SHARE = 0.03
 
 
 class PreprocessedImage(NamedTuple):
-    """What the model gets to see of a picture."""
+    """What the model sees of a picture."""
 
-    canonical: UInt8[np.ndarray, "28 28"]  # light ink on a dark ground; all zero where there is no ink
-    box: Box | None  # where the ink is, in the picture's own pixels; None: no ink
+    canonical: UInt8[np.ndarray, "28 28"]  # light ink on a dark background; all zero if there is no ink
+    box: Box | None  # where the ink is, in the picture's own pixels; None if there is no ink
 
 
 def preprocess_image(image: ImageSource) -> PreprocessedImage:
-    """Finds the ink of a picture and draws it as MNIST does.
+    """Finds the ink in a picture and draws it as MNIST does.
 
-    Either polarity will do, and light or dark ink on a transparent ground. A picture that is 28x28 and drawn as MNIST's
-    already comes back as it is.
+    Either polarity works, and so does light or dark ink on a transparent background. A 28x28 picture that is already
+    drawn like MNIST's comes back as it is.
 
     Raises:
       ImageError: The picture can't be read; the message says why.
@@ -67,9 +67,9 @@ def preprocess_image(image: ImageSource) -> PreprocessedImage:
 
 
 def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Marks the strokes of the one digit of a picture: the largest thing in its middle, and what is broken off it.
+    """Marks the strokes of a picture's one digit: the largest shape near the middle, and the pieces broken off it.
 
-    Specks are left out, and so is what the rim cuts: a neighbour's stroke, a dark frame, the table beside the page.
+    Specks are left out, and so is anything the rim cuts off: a neighbour's stroke, a dark frame, a table by the page.
     """
     components, stats = label_strokes(ink, RULE_SHARE * max(ink.shape), is_cell=True)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
@@ -79,12 +79,12 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     left, top, wide, high = (stats[1:, column] for column in range(4))
     touches = np.stack([left == 0, top == 0, left + wide == width, top + high == height])
     num_touched = touches.sum(axis=0)
-    # How far its middle lies from the picture's, 0 to 1 at the rim.
+    # How far each one's middle lies from the picture's: 0 in the middle, 1 at the rim.
     off_center = np.maximum(
         abs(left + wide / 2 - width / 2) / (width / 2), abs(top + high / 2 - height / 2) / (height / 2)
     )
     extent = np.hypot(wide, high)
-    # A frame along three sides or more is as large as the picture and yet no digit, if there is anything else.
+    # A frame along three or more sides is as large as the picture, but it isn't the digit if there is anything else.
     frames = (num_touched >= 3) & (areas < 0.5 * wide * high) & (np.minimum(wide, high) > 0.9 * min(width, height))
     weight = extent * (1.2 - off_center) * np.where(num_touched, 0.6, 1) * np.where(frames, 0.1, 1)
     main = int(weight.argmax())
@@ -100,24 +100,24 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def draw_digit(ink: Float32[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
-    """Draws the marked strokes as MNIST does, thin and thick ones with the width of MNIST's.
+    """Draws the marked strokes as MNIST does, and brings thin and thick ones to MNIST's stroke widths.
 
     Args:
-      ink: How much each pixel stands out from the ground, 0 to 255.
-      mask: What belongs to the digit; at least one pixel.
+      ink: How much each pixel stands out from the background, 0 to 255.
+      mask: The digit's pixels; at least one.
     """
     left, top, right, bottom = ink_box(mask)
     ink, mask = ink[top:bottom, left:right], mask[top:bottom, left:right]
     inside = ink[mask]
     tenth = len(inside) // 10
-    full = max(float(np.partition(inside, -1 - tenth)[-1 - tenth]), 1e-6)  # a tenth is stronger
+    full = max(float(np.partition(inside, -1 - tenth)[-1 - tenth]), 1e-6)  # a tenth of the ink is stronger
     ink = np.where(mask, np.minimum(ink * np.float32(255 / full), 255), 0)
     return draw_canonical(_adjust_stroke_width(ink))
 
 
 def _adjust_stroke_width(ink: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h2 w2"]:
-    """Makes strokes thicker or thinner that are outside MNIST's range, once scaled to its box."""
-    factor = int(np.ceil(FINE_BOX / max(ink.shape)))  # few pixels can't tell widths, nor change them by a little
+    """Thickens or thins strokes that would be outside MNIST's range once scaled to its box."""
+    factor = int(np.ceil(FINE_BOX / max(ink.shape)))  # on few pixels, widths can't be measured or changed precisely
     fine = ink if factor == 1 else cv2.resize(ink, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     scale = BOX / max(fine.shape)
     width = measure_stroke_width(fine > 127) * scale
@@ -130,10 +130,10 @@ def _adjust_stroke_width(ink: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray,
 
 
 def draw_canonical(ink: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
-    """Draws ink as MNIST's makers did: its box scaled to 20x20, its centre of mass put in the middle of 28x28.
+    """Draws ink as MNIST's makers did: its box scaled to 20x20, its centre of mass in the middle of 28x28.
 
     Args:
-      ink: Light ink on ground of exactly 0, on a scale of 0 to 255; at least one pixel of ink.
+      ink: Light ink on a background of exactly 0, on a scale of 0 to 255; at least one pixel of ink.
     """
     left, top, right, bottom = ink_box(ink > 0)
     ink = ink[top:bottom, left:right]
@@ -142,7 +142,7 @@ def draw_canonical(ink: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     small = small.clip(0, 255, out=small)
-    small *= 255 / max(float(small.max()), 1e-6)  # a thin stroke grows pale when it shrinks; MNIST's never are
+    small *= 255 / max(float(small.max()), 1e-6)  # thin strokes turn pale when they shrink; MNIST's are never pale
     y, x = (_placement(small, axis) for axis in (0, 1))
     canonical = np.zeros((SIZE, SIZE), np.uint8)
     canonical[y : y + size[1], x : x + size[0]] = small.round().astype(np.uint8)
@@ -150,14 +150,14 @@ def draw_canonical(ink: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"
 
 
 def _placement(small: Float32[np.ndarray, "h w"], axis: int) -> int:
-    """Where the small drawing begins, so that its centre of mass is in the middle and none of it is cut."""
+    """Returns where the small drawing must start to have its centre of mass in the middle and nothing cut off."""
     profile = small.sum(axis=1 - axis)
     center = float((profile * (np.arange(len(profile)) + 0.5)).sum() / profile.sum())
     return min(max(round(MASS_CENTER - center), 0), SIZE - len(profile))
 
 
 def _as_canonical(gray: Float32[np.ndarray, "28 28"]) -> UInt8[np.ndarray, "28 28"] | None:
-    """Returns a 28x28 image that is drawn as MNIST draws: even ground, box of 20x20, centre of mass in the middle."""
+    """Returns a 28x28 image if it is drawn like MNIST's: even background, 20x20 box, centre of mass in the middle."""
     ground = rim_median(gray)
     darker, lighter = np.maximum(ground - gray, 0), np.maximum(gray - ground, 0)
     ink = darker if darker.sum() > lighter.sum() else lighter

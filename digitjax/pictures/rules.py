@@ -1,4 +1,4 @@
-"""Takes a page's printed rules and squares, or a cell's border, out of its ink; leaves the strokes that cross rules."""
+"""Removes a page's printed rules and squares, or a cell's border, from its ink; keeps the strokes that cross rules."""
 
 import cv2
 import numpy as np
@@ -6,27 +6,27 @@ from jaxtyping import Bool
 
 from digitjax.pictures.shapes import find_runs, ink_box, label_components, measure_stroke_width
 
-# A printed rule crosses at least this share of the page, at up to three degrees.
+# A printed rule crosses at least this share of the page, tilted by up to three degrees.
 RULE_LENGTH = 0.8
 RULE_SLOPES = np.linspace(-0.05, 0.05, 21)
 
-# Across the short side of a picture, what is thinner than this share of the strokes' width is a rule.
+# A line across the short side of a picture is a rule if it is thinner than this share of the strokes' width.
 MAX_STRIP_RULE = 0.6
 
-# In a smaller picture a rule can't be told from a straight stroke.
+# In a smaller picture, a rule can't be told from a straight stroke.
 MIN_RULED_SIZE = 40
 
-# The border of a cell takes this share of the picture or more. Its four sides are whole but for a few gaps, and hardly
-# any of it lies deeper than this share of the cell, as much of a round 0 does. Writing in it has so many pixels for
-# each of the border's; a speck has fewer.
+# A cell takes up at least MIN_CELL of the picture. The four sides of its border are unbroken except for a few gaps, and
+# hardly any of the border lies deeper than BORDER_DEPTH of the cell, as much of a round 0 does. Writing in the cell has
+# at least MIN_WRITING pixels for each of the border's; a speck has fewer.
 MIN_CELL, BORDER_COVER, BORDER_DEPTH, MIN_WRITING = 0.1, 0.85, 0.12, 0.05
 
 
 def remove_border(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Takes out the border of a cell: a rectangle with something else in it, or one as large as the picture."""
+    """Removes a cell's border: a rectangle with something else in it, or one as large as the picture."""
     height, width = mask.shape
     left, top, right, bottom = ink_box(mask)
-    components, stats = label_components(mask[top:bottom, left:right])  # ink takes a fifth of a usual picture
+    components, stats = label_components(mask[top:bottom, left:right])  # ink covers a fifth of a typical picture
     for i in np.flatnonzero(stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT] > MIN_CELL * mask.size):
         x, y, wide, high, area = stats[i]
         cell = components[y : y + high, x : x + wide]
@@ -44,7 +44,7 @@ def remove_border(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def remove_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"]:
-    """Takes out straight lines across the whole page, lying or standing, and leaves the strokes that cross them."""
+    """Removes straight lines across the whole page, horizontal or vertical, and keeps the strokes that cross them."""
     height, width = mask.shape
     rest = mask
     for turn, across, along in ((np.asarray, width, height), (np.transpose, height, width)):
@@ -52,16 +52,16 @@ def remove_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndar
         if found is None:
             continue
         rules = turn(found)
-        # Across the short side of a strip a stroke is as long as a rule, but rarely as thin.
+        # Across the short side of a strip, a stroke can be as long as a rule but is rarely as thin.
         if across >= 0.75 * along or _is_thinner(rules, mask & ~rules):
             rest = rest & ~rules
     return rest if rest is mask or rest.sum() > 0.02 * mask.sum() else mask
 
 
 def _find_lying_rules(mask: Bool[np.ndarray, "h w"], thickest: float) -> Bool[np.ndarray, "h w"] | None:
-    """Marks rules from left to right, on a page that may be turned by up to three degrees; None: no ink at both rims.
+    """Marks rules from left to right, on a page tilted by up to three degrees; None if a side of the page has no ink.
 
-    The slope is the one along which ink gathers in the fewest rows (a Radon transform of a few angles).
+    The slope is the one that gathers the ink in the fewest rows (a Radon transform over a few angles).
     """
     height, width = mask.shape
     rim = int(np.ceil(0.03 * width))

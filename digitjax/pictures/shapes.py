@@ -1,4 +1,4 @@
-"""What is measured of images and masks: boxes, components, runs, rims, and how wide strokes are."""
+"""Measures images and masks: boxes, components, runs, rims and stroke widths."""
 
 import cv2
 import numpy as np
@@ -9,9 +9,9 @@ Box = tuple[int, int, int, int]
 
 
 def label_components(mask: Bool[np.ndarray, "h w"]) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
-    """Returns the number of each pixel's component, 0 for ground, and of each its left, top, width, height and area.
+    """Returns each pixel's component, 0 for background, and each component's left, top, width, height and area.
 
-    The ground has zeros.
+    The background has zeros.
     """
     _, components, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     stats[0] = 0
@@ -19,23 +19,23 @@ def label_components(mask: Bool[np.ndarray, "h w"]) -> tuple[Int32[np.ndarray, "
 
 
 def find_runs(marked: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
-    """Returns the first and the last place, the latter exclusive, of each run of marked places."""
+    """Returns the start and the end, exclusive, of each run of marked places."""
     edges = np.flatnonzero(np.diff(np.pad(marked.astype(np.int8), 1)))
     return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def measure_stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
-    """Returns the mean width of the strokes in pixels: four times the mean distance to the edge, as in a strip."""
+    """Returns the mean stroke width in pixels: four times the mean distance to the edge, as in a strip."""
     area = cv2.countNonZero(mask.view(np.uint8))
     if not area:
         return 0.0
     distance = cv2.distanceTransform(add_margin(mask.view(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_5)
-    # The distance is to the middle of the nearest pixel of ground, half a pixel further than the edge.
+    # The distance is to the centre of the nearest background pixel, half a pixel beyond the edge.
     return 4 * (cv2.sumElems(distance)[0] / area - 0.5)
 
 
 def rim_pixels(image: Shaped[np.ndarray, "h w"], width: int = 1) -> Shaped[np.ndarray, "n"]:
-    """Returns the pixels of an image's outermost rings, as many as `width`."""
+    """Returns the pixels of an image's `width` outermost rings."""
     inside = image[width:-width]
     return np.concatenate(
         [side.ravel() for side in (image[:width], image[-width:], inside[:, :width], inside[:, -width:])]
@@ -43,7 +43,7 @@ def rim_pixels(image: Shaped[np.ndarray, "h w"], width: int = 1) -> Shaped[np.nd
 
 
 def rim_median(image: Shaped[np.ndarray, "h w"], width: int = 1) -> np.float32:
-    """Returns the median of `rim_pixels`, the upper one of two; NumPy's own takes ten times as long for so few."""
+    """Returns the median of `rim_pixels`, the upper one of two; NumPy's takes ten times as long for so few pixels."""
     pixels = rim_pixels(image, width)
     middle = len(pixels) // 2
     return np.float32(np.partition(pixels, middle)[middle])
@@ -55,7 +55,7 @@ def add_margin(image: Shaped[np.ndarray, "h w"], width: int) -> Shaped[np.ndarra
 
 
 def ink_box(mask: Bool[np.ndarray, "h w"]) -> Box:
-    """Returns the box around what is marked; there must be some."""
+    """Returns the bounding box of the marked pixels; there must be at least one."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     return left, top, left + width, top + height
 

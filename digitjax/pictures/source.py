@@ -23,20 +23,20 @@ from digitjax.pictures.shapes import Box
 
 MAX_PIXELS, MAX_SIDE = 100_000_000, 100_000
 
-# Flat arrays are pictures of at least so many pixels a side, as scikit-learn's digits are.
+# Flat arrays are square pictures with at least this many pixels a side, as scikit-learn's digits have.
 MIN_FLAT_SIDE = 8
 
-# Pillow reads more, but PostScript by running it, and 100 megapixels of DDS in two minutes, by a decoder in Python.
+# Pillow reads more, but it runs PostScript files, and its DDS decoder, in Python, takes two minutes for 100 megapixels.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
-# How such files begin, and end by name; they need a package more.
+# The brands that HEIC files start with, and their suffixes; reading them needs an extra package.
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 
-# Decoding these takes 15 to 25 bytes a pixel, where others take 4 to 9: fewer pixels keep it below 1 GiB.
+# Decoding these takes 15 to 25 bytes per pixel, others 4 to 9: allowing fewer pixels keeps it below 1 GiB.
 DEMANDING_FORMATS = {"WEBP": 60_000_000, "JPEG2000": 40_000_000, "HEIF": 60_000_000}
 
-# EXIF's orientations are a transposition, then a flip of the rows, then one of the columns.
+# EXIF's orientations are a transpose, then a flip of the rows, then a flip of the columns.
 EXIF_ORIENTATION = 0x0112
 EXIF_TRANSPOSED, EXIF_FLIPPED, EXIF_MIRRORED = (5, 6, 7, 8), (3, 4, 7, 8), (2, 3, 6, 7)
 
@@ -51,7 +51,7 @@ class BinaryFile(Protocol):
 
 @runtime_checkable
 class ArrayLike(Protocol):
-    """What NumPy takes for an array, as those of JAX and PyTorch."""
+    """Anything that NumPy takes for an array, such as JAX's and PyTorch's arrays."""
 
     def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
         """Returns the same numbers as a NumPy array."""
@@ -59,32 +59,32 @@ class ArrayLike(Protocol):
 
 @runtime_checkable
 class DLPackArray(Protocol):
-    """An array of any library that exchanges them by DLPack."""
+    """An array from any library that supports DLPack."""
 
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns a capsule that NumPy reads."""
+        """Returns a capsule that NumPy can read."""
 
 
 ImageSource = (
     str | PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image
     | NDArray[Any] | ArrayLike | DLPackArray | Sequence[Any] | Mapping[str, Any]
 )  # fmt: skip
-"""A picture: path, `data:` URL, encoded bytes, binary file object, PIL image, array, nested lists of numbers, or what
-Gradio's sketchpad gives, a dict whose "composite" is one of these.
+"""A picture: a path, `data:` URL, encoded bytes, binary file object, PIL image, array, nested lists of numbers, or a
+dict whose "composite" is one of these, as Gradio's sketchpad returns.
 
-Arrays are [h, w], [h, w, c] or [c, h, w] of 1 to 4 channels (grey, grey and alpha, RGB, RGBA), or flat, of a square
-picture, such as [784]. `find_levels` says which values stand for black and white.
+Arrays are [h, w], [h, w, c] or [c, h, w] with 1 to 4 channels (grey, grey and alpha, RGB, RGBA), or a flattened square
+picture, such as [784]. `find_levels` says which values are black and white.
 """
 
-# What has a path and no end.
+# Files that may never end.
 SPECIAL_FILES = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
-# What an error quotes of a value is no longer.
+# Errors quote at most this many characters of a value.
 MAX_QUOTED = 80
 
 
 def quote(value: object) -> str:
-    """Returns a value in words short enough for an error: of what is longer, the beginning and the end."""
+    """Returns a value as text short enough for an error: of long text, only the beginning and the end."""
     text = str(value)
     return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED // 2 - 1]}…{text[-MAX_QUOTED // 2 :]}"
 
@@ -93,14 +93,14 @@ def quote(value: object) -> str:
 
 
 class Picture(NamedTuple):
-    """The brightness of a picture, reduced in size where it was large."""
+    """The brightness of a picture, reduced in size if it was large."""
 
     gray: Float32[np.ndarray, "h w"]  # 0 (black) to 255 (white)
-    width: int  # of the picture as it came, upright, in pixels
+    width: int  # of the original picture, upright, in pixels
     height: int
 
     def to_source(self, box: Box) -> Box:
-        """Returns a box (left, top, right, bottom) of `gray` in the picture's own pixels."""
+        """Converts a box (left, top, right, bottom) in `gray` to the picture's own pixels."""
         left, top, right, bottom = box
         x_scale, y_scale = self.width / self.gray.shape[1], self.height / self.gray.shape[0]
         return (
@@ -112,7 +112,7 @@ class Picture(NamedTuple):
 
 
 def load_picture(image: ImageSource, max_size: int) -> Picture:
-    """Reads a picture upright, reduced by the smallest whole number that leaves no side longer than `max_size` pixels.
+    """Reads a picture upright, reduced by the smallest whole factor that leaves no side longer than `max_size` pixels.
 
     Raises:
       ImageError: The picture can't be read; the message says why.
@@ -138,11 +138,11 @@ def load_picture(image: ImageSource, max_size: int) -> Picture:
 def _from_path(path: Path, max_size: int) -> Picture:
     file_path, page = pdf.split_page(path)
     try:
-        if (kind := stat.S_IFMT(file_path.stat().st_mode)) in SPECIAL_FILES:  # to open a pipe could wait for ever
-            raise ImageError(f"is a {SPECIAL_FILES[kind]}, and no file; standard input is read as -")  # noqa: TRY301
+        if (kind := stat.S_IFMT(file_path.stat().st_mode)) in SPECIAL_FILES:  # opening a pipe could block forever
+            raise ImageError(f"is a {SPECIAL_FILES[kind]}, not a file; for standard input, give -")  # noqa: TRY301
         with file_path.open("rb") as file:
             return _decode(file, max_size, page)
-    except (OSError, ValueError) as error:  # ValueError: no path has a null byte
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{quote(path)}: can't be opened: {quote(reason)}") from None
     except ImageError as error:
@@ -162,7 +162,7 @@ def _decode_url(url: str) -> bytes:
         content = unquote_to_bytes(data)
         return base64.b64decode(content) if header.endswith(";base64") else content
     except ValueError as error:
-        raise ImageError(f"{quote(url)}: is no data URL of a picture: {error}") from None
+        raise ImageError(f"{quote(url)}: isn't a data URL of a picture: {error}") from None
 
 
 def _to_array(image: object) -> NDArray[Any]:
@@ -176,16 +176,16 @@ def _to_array(image: object) -> NDArray[Any]:
             array = np.from_dlpack(image)
         else:
             array = np.asarray(image)
-    except Exception as error:  # noqa: BLE001 - each library has errors of its own, as for an array on a GPU
+    except Exception as error:  # noqa: BLE001 - each library has its own errors, such as for an array on a GPU
         raise ImageError(f"{type(image).__name__} can't be read as an array: {quote(str(error).strip())}") from None
-    # JAX's bfloat16 is a type that NumPy doesn't know.
+    # NumPy doesn't know JAX's bfloat16.
     return array.astype(np.float32) if array.dtype.kind == "V" and array.dtype.names is None else array
 
 
 def _read_all(file: BinaryFile) -> bytes:
     try:
         data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: it is closed
+    except (OSError, ValueError) as error:  # ValueError: the file is closed
         raise ImageError(f"can't be read: {error}") from None
     if not isinstance(data, bytes):
         raise ImageError("a file must be opened for reading bytes, not text")
@@ -198,7 +198,7 @@ def _decode(file: Any, max_size: int, page: int | None = None) -> Picture:
     if head.startswith(pdf.HEAD):
         return _from_pil(pdf.render_page(file.read(), page), max_size)
     if page is not None:
-        raise ImageError("is no PDF, and has no pages")
+        raise ImageError("isn't a PDF, so it has no pages")
     formats: tuple[str, ...] = FORMATS
     if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
         formats = _add_heic()
@@ -212,7 +212,7 @@ def _decode(file: Any, max_size: int, page: int | None = None) -> Picture:
 
 
 def _add_heic() -> tuple[str, ...]:
-    """Has Pillow read HEIC, and returns all formats."""
+    """Makes Pillow read HEIC, and returns all formats."""
     try:
         import pillow_heif
     except ImportError:
@@ -225,7 +225,7 @@ def _add_heic() -> tuple[str, ...]:
 def _pillow_errors() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures, which have a limit of their own here, and of odd tags
+            warnings.simplefilter("ignore")  # about large pictures, which have their own limit here, and odd tags
             yield
     except ImageError:
         raise
@@ -233,7 +233,7 @@ def _pillow_errors() -> Iterator[None]:
         raise ImageError(f"is not an image in a format that is read here: {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ImageError(f"has more than the {MAX_PIXELS:,} pixels allowed") from None
-    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever a broken file makes them stumble over
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise all kinds of errors on broken files
         raise ImageError(f"can't be decoded: {str(error) or type(error).__name__}") from None
 
 
@@ -247,17 +247,17 @@ def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
 
 
 def _from_pil(image: Image.Image, max_size: int, size: tuple[int, int] | None = None) -> Picture:
-    """Reads an image of Pillow's; `size` is that of the picture, where the image shows it reduced."""
+    """Reads a Pillow image; `size` is the original picture's if the image is a reduced version."""
     _check_size(*image.size)
-    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:  # Pillow's own words for it are obscure
+    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:  # Pillow's own message is obscure
         raise ImageError("can't be decoded: its file has been closed")
     image.load()
-    _check_size(*image.size)  # the header of an icon may lie
+    _check_size(*image.size)  # an icon's header may give the wrong size
     size = size or image.size
     orientation = _read_orientation(image)
     across, down = reduction(image.size, max_size)
     if (across > 1 or down > 1) and image.mode in ("L", "RGB") and not image.has_transparency_data:
-        # Where it can, Pillow reduces large pictures at a quarter of the cost.
+        # Where possible, Pillow reduces large pictures itself, at a quarter of the cost.
         image = image.reduce((across, down), (0, 0, image.width // across * across, image.height // down * down))
     gray = read_gray(lambda top, bottom: _band_to_array(image, top, bottom), image.size, max_size)
     return _turn(Picture(gray, *size), orientation)
@@ -291,7 +291,7 @@ def _arrange_axes(array: NDArray[Any]) -> NDArray[Any]:
         array = np.moveaxis(array, 0, 2)
     if array.ndim != 3 or array.shape[2] > 4:
         raise ImageError(
-            f"shape {array.shape} is no picture, [h, w], [h, w, c] or [c, h, w]; `predict_digits` reads a batch"
+            f"shape {array.shape} isn't a picture's: [h, w], [h, w, c] or [c, h, w]; `predict_digits` reads a batch"
         )
     return array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array
 
@@ -300,7 +300,7 @@ def _arrange_axes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _band_to_array(image: Image.Image, top: int, bottom: int) -> NDArray[Any]:
-    """Returns rows of an image as L, RGB or RGBA, or as the wide type that it has."""
+    """Returns rows of an image as L, RGB or RGBA, or in the image's own wider type."""
     band = image if (top, bottom) == (0, image.height) else image.crop((0, top, image.width, bottom))
     if band.mode.startswith("I;16"):
         return np.asarray(band).astype(np.uint16)
@@ -311,16 +311,16 @@ def _band_to_array(image: Image.Image, top: int, bottom: int) -> NDArray[Any]:
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """Returns how the camera was held, as EXIF numbers it; 1 is upright."""
+    """Returns how the camera was held, as an EXIF orientation; 1 is upright."""
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # noqa: BLE001 - broken EXIF makes Pillow stumble as broken files do, but the picture is whole
+    except Exception:  # noqa: BLE001 - broken EXIF can raise any error too, but the picture is intact
         return 1
     return orientation if isinstance(orientation, int) else 1
 
 
 def _turn(picture: Picture, orientation: int) -> Picture:
-    """Turns and mirrors a picture upright."""
+    """Rotates and mirrors a picture upright."""
     gray, width, height = picture
     if orientation in EXIF_TRANSPOSED:
         gray, width, height = gray.T, height, width

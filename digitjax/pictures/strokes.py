@@ -1,4 +1,4 @@
-"""Which ink is strokes: contrast -> numbered components, without the paper's rules, patterns and grain."""
+"""Finds the strokes in the ink: contrast -> numbered components, without the paper's rules, patterns and grain."""
 
 import cv2
 import numpy as np
@@ -8,25 +8,25 @@ from digitjax.pictures.ink import MIN_CONTRAST, otsu
 from digitjax.pictures.rules import remove_border, remove_rules
 from digitjax.pictures.shapes import ink_box, label_components
 
-# At least this share of a stroke is above Otsu's threshold; most of it is, unless the stroke is hair-thin.
+# At least this share of a stroke is above Otsu's threshold; usually most of it, unless the stroke is hair-thin.
 STRONG_SHARE = 0.15
 
-# So much of a picture, at least, a pattern of the paper takes; the soft edges of strokes mostly take less.
+# A pattern on the paper covers at least this share of a picture; the soft edges of strokes usually cover less.
 MIN_PATTERN = 0.02
 
 
 def label_strokes(
     ink: Float32[np.ndarray, "h w"], thickest_rule: float, *, is_cell: bool = False
 ) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "n 5"]]:
-    """Numbers strokes as `label_components` does, soft edges included; rules and patterns of the paper are ground.
+    """Numbers strokes as `label_components` does, soft edges included; the paper's rules and patterns are background.
 
-    Hysteresis as in Canny's edge detector: a stroke reaches as far as about half of Otsu's threshold, and holds a share
-    of pixels above it; grain and patterns hold few.
+    This is hysteresis, as in Canny's edge detector: a stroke extends down to about half of Otsu's threshold, and at
+    least a certain share of its pixels is above the threshold; in grain and patterns, few are.
 
     Args:
-      ink: How much each pixel stands out from its ground, 0 to 255.
-      thickest_rule: Straight lines across the whole page up to this thickness, in pixels, are the paper's.
-      is_cell: Whether there is but one digit, and a rectangle around it is the paper's, too.
+      ink: How much each pixel stands out from its background, 0 to 255.
+      thickest_rule: Straight lines across the whole page, up to this many pixels thick, belong to the paper.
+      is_cell: Whether there is only one digit, so that a rectangle around it belongs to the paper too.
     """
     numbers, stats = np.zeros(ink.shape, np.int32), np.zeros((1, 5), np.int32)
     if float(ink.max(initial=0)) < MIN_CONTRAST:
@@ -37,7 +37,7 @@ def label_strokes(
         return numbers, stats
     mask = remove_rules(mask, thickest_rule)
     left, top, right, bottom = ink_box(mask)
-    inside = np.s_[top:bottom, left:right]  # ink takes a fifth of a usual picture
+    inside = np.s_[top:bottom, left:right]  # ink covers a fifth of a typical picture
     components, stats = label_components(mask[inside])
     num_strong = np.bincount(components[ink[inside] > threshold], minlength=len(stats))
     strokes = num_strong > STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]
@@ -51,9 +51,9 @@ def label_strokes(
 
 
 def _find_gap(ink: Float32[np.ndarray, "h w"], threshold: float) -> float:
-    """Returns half of the threshold; where many pixels are near that, a level around it that the fewest are near.
+    """Returns half the threshold or, if many pixels are close to that, a nearby level that few pixels are close to.
 
-    There a pattern of the paper is above it all along, or below; else bits of it would stay at the strokes.
+    Such a level has a paper's pattern wholly above or below it; otherwise bits of it would stick to the strokes.
     """
     if cv2.countNonZero(cv2.inRange(ink, 0.475 * threshold, 0.525 * threshold)) < MIN_PATTERN * ink.size:
         return 0.5 * threshold

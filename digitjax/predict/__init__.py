@@ -3,9 +3,9 @@
     from digitjax.predict import Recognizer, predict_digit
     prediction = predict_digit("photo.jpg")       # a path, bytes, a file, a PIL image or an array
     prediction.digit, prediction.confidence
-    Recognizer.load().read("sheet.jpg").text      # all digits, one line a row
+    Recognizer.load().read("sheet.jpg").text      # all digits, one line per row
 
-`results.py` defines what comes out and `recognizer.py` how; `rows.py` takes a row of digits apart, `show.py` draws
+`results.py` defines the results and `recognizer.py` makes them; `rows.py` chooses the digits of a row, `show.py` draws
 predictions, and `process.py` sets up the process. `python -m digitjax.predict` is the command.
 """
 

@@ -1,4 +1,4 @@
-"""Prints what pictures are read as.
+"""Reads pictures and prints the results.
 
 python -m digitjax.predict photo.jpg scans/ --format json
 python -m digitjax.predict --read sheet.jpg
@@ -26,10 +26,10 @@ from digitjax.predict import process
 from digitjax.predict.recognizer import Recognizer, predict_each, read_each
 from digitjax.predict.results import Prediction, Reading, csv_columns, to_csv_row
 
-# Pictures taken at a time: enough for the network to be fast, few enough to keep the memory small.
+# Pictures read at a time: enough to keep the network fast, few enough to keep memory use low.
 CHUNK = 64
 
-# Rows that `--show` draws; a longer sheet can't be read.
+# The most rows that `--show` draws; a longer sheet would be unreadable.
 MAX_SHOWN = 20
 
 STDIN = "-"
@@ -44,19 +44,19 @@ class PredictArguments(cli.Arguments):
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Pictures; folders, searched for pictures; - for the bytes of one picture on standard input."""
     format: Literal["text", "json", "csv"] = "text"
-    """How results are printed; json is one object a line."""
+    """How results are printed; json is one object per line."""
     checkpoint: Path | None = None
-    """A training run's folder (default: the weights that ship)."""
+    """A training run's folder (default: the weights that ship with digitjax)."""
     read: bool = False
-    """Read all digits of each picture, row by row, instead of one a picture."""
+    """Read all digits of each picture, row by row, instead of one per picture."""
     tta: bool = True
-    """Look again, turned and scaled, at what the network is unsure of: more accurate; such pictures take longer."""
+    """Look again, rotated and scaled, at pictures the network is unsure of: more accurate, but slower for these."""
     show: Path | None = None
     """Also draw the first 20 pictures, what the model sees of them, which ink decided and the answer, into this PNG."""
 
 
 def predict(args: PredictArguments) -> int:
-    """Prints a result for every input, in order; what can't be read gets its error instead."""
+    """Prints a result for every input, in order; one that can't be read gets its error instead."""
     if not args.paths:
         raise DigitjaxError("no pictures given: name files, folders, or - for standard input")
     if args.read and (args.show or args.format == "csv"):
@@ -67,7 +67,7 @@ def predict(args: PredictArguments) -> int:
     write_csv = functools.partial(_write_csv, class_names=recognizer.class_names)
     inputs = _expand(args.paths)
     head = list(itertools.islice(inputs, 2))
-    is_one = len(head) == 1 and Path(head[0][0]) == Path(args.paths[0])  # what was named, and not what lies in it
+    is_one = len(head) == 1 and Path(head[0][0]) == Path(args.paths[0])  # the path itself, not something found in it
     write_text = functools.partial(_write_text, is_one=is_one)
     writers: dict[str, Callable[[str, Result], None]] = {"text": write_text, "json": _write_json, "csv": write_csv}
     write = writers[args.format]
@@ -83,14 +83,14 @@ def predict(args: PredictArguments) -> int:
             if isinstance(result, Prediction) and args.show and len(shown) < MAX_SHOWN:
                 shown.append((name, cast("ImageSource", source), result))
     if args.show:
-        from digitjax.predict.show import save_predictions  # with matplotlib, 0.5 s
+        from digitjax.predict.show import save_predictions  # imports matplotlib, 0.5 s
 
         save_predictions(args.show, recognizer, shown)
     return cli.EXIT_SOME_FAILED if num_failed else cli.EXIT_OK
 
 
 def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageError]]:
-    """Yields each input's name and picture; a folder stands for the pictures in it and below, by name."""
+    """Yields each input's name and picture; a folder stands for the pictures in and below it, by name."""
     for path in paths:
         if path == STDIN:
             yield path, sys.stdin.buffer.read()
@@ -104,7 +104,7 @@ def _expand(paths: Sequence[str]) -> Iterator[tuple[str, ImageSource | ImageErro
 
 
 def _write_text(name: str, result: Result, *, is_one: bool) -> None:
-    """Prints a picture's digit, or its rows; these stand alone where there is but one picture."""
+    """Prints a picture's digit, or its rows; if there is only one picture, its rows stand without a name."""
     if isinstance(result, ImageError):
         print(result if name != STDIN else f"standard input: {result}", file=sys.stderr)
     elif isinstance(result, Reading):

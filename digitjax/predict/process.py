@@ -1,7 +1,7 @@
-"""Settings of the process that reads pictures, which make it faster or smaller.
+"""Process settings that make reading pictures faster, or save memory.
 
-The commands and the demo make them. The library doesn't by itself, since the process isn't its own: a program that
-reads many small pictures calls `set_up` before it uses JAX.
+The commands and the demo apply them. The library doesn't, since the process isn't its own: a program that reads many
+small pictures should call `set_up` before it uses JAX.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import platform
 
 import jax
 
-# What the arrays of one picture come to; those of the largest pictures are handed back.
+# Enough for the arrays of one picture; the memory of the largest pictures is given back to the system.
 KEPT_BYTES = 64 << 20
 
 # mallopt(3)'s parameters.
@@ -17,25 +17,25 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
 
 def set_up() -> None:
-    """Makes reading pictures one by one as fast as it can be, see `keep_freed_memory` and `compute_in_place`."""
+    """Makes reading pictures one by one as fast as possible, see `keep_freed_memory` and `compute_in_place`."""
     keep_freed_memory()
     compute_in_place()
 
 
 def keep_freed_memory() -> None:
-    """Has the GNU C library keep freed memory, as it does by itself once a program has freed an array of 32 MiB.
+    """Makes the GNU C library keep freed memory, as it does by itself once a program has freed an array of 32 MiB.
 
-    Handed back, it comes again as new pages, each to be filled with zeros: a quarter of the time that a picture takes.
+    Memory given back to the system returns as new pages to be zeroed, which takes a quarter of a picture's time.
     """
-    _set_malloc(M_TRIM_THRESHOLD, KEPT_BYTES)  # from how many free bytes on they are handed back
-    _set_malloc(M_MMAP_THRESHOLD, KEPT_BYTES // 2)  # how large arrays may be to be kept at all
+    _set_malloc(M_TRIM_THRESHOLD, KEPT_BYTES)  # more free memory than this is given back
+    _set_malloc(M_MMAP_THRESHOLD, KEPT_BYTES // 2)  # larger arrays are never kept
 
 
 def share_heaps(num_heaps: int = 4) -> None:
-    """Has all threads share a few heaps, for servers with many threads.
+    """Makes all threads share a few heaps, for servers with many threads.
 
-    The GNU C library would give each of forty threads its own, and what one of them gave back, no other could use: the
-    memory of a server under load grew by some 100 MB more (`benchmarks/siege.py`).
+    The GNU C library would give each of forty threads its own heap, and no thread could use what another had freed:
+    under load, a server's memory grew by about 100 MB more (`benchmarks/siege.py`).
     """
     _set_malloc(M_ARENA_MAX, num_heaps)
 
@@ -46,9 +46,9 @@ def _set_malloc(parameter: int, value: int) -> None:
 
 
 def compute_in_place() -> None:
-    """Has JAX compute on the CPU in the thread that asks, as one picture's answer is waited for at once.
+    """Makes JAX compute on the CPU in the calling thread, which waits for the answer anyway.
 
-    To wake another thread and be woken by it takes up to a third of the time that a small picture takes. JAX reads this
-    when it makes its CPU client; where there is one already, nothing changes.
+    Waking another thread and being woken by it takes up to a third of a small picture's time. JAX reads this setting
+    when it creates its CPU client; if there already is one, nothing changes.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -24,17 +24,17 @@ from digitjax.runs.weights import default_checkpoint, load_model
 
 @dataclasses.dataclass(frozen=True)
 class Recognizer:
-    """A trained model that reads pictures. Make one with `Recognizer.load`, and keep it: loading takes a second."""
+    """A trained model that reads pictures. Make one with `Recognizer.load` and keep it: loading takes a second."""
 
     trained: TrainedModel
     threshold: float = 0.0
-    """With an `is_digit_score` below it there is no digit; `load` takes what was chosen on validation images."""
+    """Below this `is_digit_score` there is no digit; `load` takes the value chosen on validation images."""
     tta: bool = True
-    """Test-time augmentation: whether it looks again at what it is unsure of, see `digitjax.nn.looks`."""
+    """Test-time augmentation: whether to look again at unsure answers, see `digitjax.nn.looks`."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "Recognizer":
-        """Loads a training run's folder; None: the weights that ship.
+        """Loads the model in a training run's folder; None for the weights that ship with digitjax.
 
         Raises:
           CheckpointError: There is no trained model, or it is broken.
@@ -44,11 +44,11 @@ class Recognizer:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What a picture may be read as."""
+        """The classes that a picture may be read as."""
         return self.trained.config.class_names
 
     def predict_digit(self, image: ImageSource) -> Prediction:
-        """Reads the one digit of a picture.
+        """Reads the one digit in a picture.
 
         Raises:
           ImageError: The picture can't be read.
@@ -56,20 +56,20 @@ class Recognizer:
         return self.predict_digits([image])[0]
 
     def predict_digits(self, images: Iterable[ImageSource]) -> list[Prediction]:
-        """Reads one digit a picture, all in one pass through the network.
+        """Reads one digit per picture, all in one pass through the network.
 
         Raises:
-          ImageError: A picture can't be read, or one is given in place of several.
+          ImageError: A picture can't be read, or a single picture is given instead of several.
         """
         if isinstance(images, str | bytes | PathLike | Image.Image | Mapping):
             raise ImageError(f"predict_digits takes several pictures, found one {type(images).__name__}")
         return self.predict_preprocessed([preprocess_image(image) for image in images])
 
     def read(self, image: ImageSource) -> Reading:
-        """Reads all digits of a picture: rows from top to bottom, each from left to right.
+        """Reads all digits in a picture: rows from top to bottom, each from left to right.
 
-        Dots, commas, dashes, letters and other non-digits are skipped; touching digits are taken apart where that
-        lets the network read them best.
+        Dots, commas, dashes, letters and other non-digits are skipped; touching digits are split where the network
+        then reads them best.
 
         Raises:
           ImageError: The picture can't be read.
@@ -84,7 +84,7 @@ class Recognizer:
         return Reading(tuple(line for line in lines if line))
 
     def predict_preprocessed(self, images: Sequence[PreprocessedImage]) -> list[Prediction]:
-        """Reads what `preprocess_image` returned."""
+        """Reads one digit in each result of `preprocess_image`."""
         return self._predict(images, self.threshold)
 
     def _predict(self, images: Sequence[PreprocessedImage], threshold: float) -> list[Prediction]:
@@ -109,10 +109,10 @@ class Recognizer:
         return Prediction(self.class_names[i], None, float(probs[i]), score, probs, image.box, image.canonical)
 
     def explain(self, prediction: Prediction) -> Float32[np.ndarray, "28 28"]:
-        """Says which ink decided: by how much each pixel of `canonical` made the likeliest digit likelier.
+        """Shows which ink decided: how much each pixel of `canonical` raised the likeliest digit's log-probability.
 
-        Positive for, negative against, in nats: all of them together say how much surer the model is of that digit
-        than on blank paper (see `digitjax.nn.saliency`).
+        Positive values speak for that digit, negative ones against it, in nats; their sum is how much surer of it the
+        model is than for a blank image (see `digitjax.nn.saliency`).
         """
         gradients = saliency.integrated_gradients(
             self.trained.network,
@@ -129,7 +129,7 @@ def _default_recognizer() -> Recognizer:
 
 
 def predict_digit(image: ImageSource) -> Prediction:
-    """Reads the one digit of a picture with the weights that ship, loaded at the first call.
+    """Reads the one digit in a picture with the weights that ship with digitjax, loaded on the first call.
 
     Raises:
       ImageError: The picture can't be read.
@@ -138,7 +138,7 @@ def predict_digit(image: ImageSource) -> Prediction:
 
 
 def read(image: ImageSource) -> Reading:
-    """Reads all digits of a picture with the weights that ship, loaded at the first call.
+    """Reads all digits in a picture with the weights that ship with digitjax, loaded on the first call.
 
     Raises:
       ImageError: The picture can't be read.
@@ -147,9 +147,9 @@ def read(image: ImageSource) -> Reading:
 
 
 def predict_each(recognizer: Recognizer, images: Iterable[ImageSource | ImageError]) -> list[Prediction | ImageError]:
-    """Reads one digit a picture, all in one pass; what can't be read gives its error in its place.
+    """Reads one digit per picture, all in one pass; a picture that can't be read gives its error instead.
 
-    Of the pictures only the 28x28 that the network sees are kept, so they may be made one by one.
+    Only the 28x28 images that the network sees are kept, so the pictures may be generated one by one.
     """
     preprocessed = [_attempt(preprocess_image, image) for image in images]
     predictions = iter(
@@ -159,7 +159,7 @@ def predict_each(recognizer: Recognizer, images: Iterable[ImageSource | ImageErr
 
 
 def read_each(recognizer: Recognizer, images: Sequence[ImageSource | ImageError]) -> list[Reading | ImageError]:
-    """Reads all digits of each picture; what can't be read gives its error in its place."""
+    """Reads all digits in each picture; a picture that can't be read gives its error instead."""
     return [_attempt(recognizer.read, image) for image in images]
 
 

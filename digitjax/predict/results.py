@@ -1,4 +1,4 @@
-"""What a picture is read as, and how programs get it: as JSON, as a row of a table."""
+"""The result of reading a picture, and its forms for programs: JSON and table rows."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -31,23 +31,23 @@ class Prediction:
     """What a picture was read as."""
 
     label: str | None
-    """The name of the class, such as "7"; None where there is no digit, see `reason`."""
+    """The name of the class, such as "7"; None if there is no digit, see `reason`."""
     reason: Reason | None
-    """Why `label` is None: `blank`, no ink; `not a digit`, ink that is something else. None where there is a digit."""
+    """Why `label` is None: `blank` (no ink) or `not a digit` (ink that is something else). None if there is a digit."""
     confidence: float
-    """The probability of `label`, 0 to 1; 0 where that is None."""
+    """The probability of `label`, 0 to 1; 0 if that is None."""
     is_digit_score: float
-    """How likely the picture holds one digit, and not something else, 0 to 1; 0 where it is blank."""
+    """How likely the picture holds one digit rather than something else, 0 to 1; 0 if it is blank."""
     probabilities: Float32[np.ndarray, "classes"]
-    """One for each class, given that it is one; all alike where there is no ink."""
+    """The probability of each class, given that it is one of them; all equal if there is no ink."""
     box: Box | None
-    """Where the ink is: left, top, right, bottom in the picture's pixels, the last two exclusive; None for no ink."""
+    """The ink's bounding box: left, top, right, bottom in the picture's pixels, last two exclusive; None if no ink."""
     canonical: UInt8[np.ndarray, "28 28"]
-    """What the model saw: light ink on a dark ground, drawn as MNIST draws."""
+    """What the model saw: light ink on a dark background, drawn as MNIST's digits are."""
 
     @property
     def digit(self) -> int | None:
-        """0 to 9; None where there is no digit, and where a model of other classes read something else."""
+        """0 to 9; None if there is no digit, or if a model with other classes read something else."""
         return int(self.label) if self.label in DIGITS else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,18 +57,18 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reading:
-    """All digits of a picture."""
+    """All digits in a picture."""
 
     lines: tuple[tuple[Prediction, ...], ...]
     """The rows from top to bottom, each from left to right; every digit has its box in the picture."""
 
     @property
     def text(self) -> str:
-        """The digits, one line a row."""
+        """The digits, one line per row."""
         return "\n".join("".join(prediction.label or "" for prediction in line) for line in self.lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns text and digits, ready for JSON; each digit names its line, counted from 0."""
+        """Returns the text and the digits, ready for JSON; each digit has the number of its line, from 0."""
         digits = [{"line": i, **p.to_dict()} for i, line in enumerate(self.lines) for p in line]
         return {"text": self.text, "digits": digits}
 
@@ -88,7 +88,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def csv_columns(class_names: Sequence[str]) -> list[str]:
-    """Returns the names of a table's columns: the fields of `PlainPrediction`, a column for each number in a list."""
+    """Returns the names of a table's columns: the fields of `PlainPrediction`, with a column per number in a list."""
     lists = {"probabilities": [f"p{name}" for name in class_names], "box": ["left", "top", "right", "bottom"]}
     return [
         "file",
@@ -98,7 +98,7 @@ def csv_columns(class_names: Sequence[str]) -> list[str]:
 
 
 def to_csv_row(name: str, result: Prediction | ImageError, class_names: Sequence[str]) -> list[Any]:
-    """Returns the fields that `csv_columns` names."""
+    """Returns the values of the columns that `csv_columns` names."""
     if isinstance(result, ImageError):
         return [name, *[""] * (len(csv_columns(class_names)) - 2), str(result)]
     fields = result.to_dict()

@@ -1,4 +1,4 @@
-"""Draws how pictures were read; apart from all else, since it imports matplotlib."""
+"""Draws how pictures were read; a module of its own because it imports matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +13,19 @@ from digitjax.predict.recognizer import Recognizer
 from digitjax.predict.results import Prediction
 from digitjax.report.plots import BLUE, ORANGE, name_ticks, save_figure, show_ink
 
-# No side of a picture has more pixels than that.
+# Pictures are shown with at most this many pixels a side.
 SHOWN_SIZE = 512
 
-# A longer name of a file would run into what stands beside it.
+# A longer file name would run into the title beside it.
 MAX_NAME = 30
 
 
 def save_predictions(path: Path, recognizer: Recognizer, shown: Sequence[tuple[str, ImageSource, Prediction]]) -> None:
-    """Draws a row a picture: the picture with the box of its ink, what the model saw, which ink decided, the answer.
+    """Draws a row per picture: the picture with its ink's box, what the model saw, which ink decided, and the answer.
 
     Args:
       path: The PNG file.
-      recognizer: What read them.
+      recognizer: The recognizer that read them.
       shown: The name of each picture, the picture itself, and what it was read as.
     """
     figure = Figure(figsize=(9.5, 2.4 * max(len(shown), 1)), layout="constrained")

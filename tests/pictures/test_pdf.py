@@ -64,7 +64,7 @@ def test_other_files_keep_their_names(tmp_path):
         (make_pdf(2), "#page=3", "has 2 pages, and no page 3"),
         (make_pdf(1)[:300], "", "is a PDF that can't be read"),
         (b"%PDF-1.7", "#page=1", "is a PDF that can't be read"),
-        (b"text", "#page=1", "is no PDF, and has no pages"),
+        (b"text", "#page=1", "isn't a PDF, so it has no pages"),
     ],
 )
 def test_pages_that_cant_be_read(tmp_path, content, page, message):
