@@ -18,7 +18,7 @@ from digitjax.report.measures import mean_loss
 
 # Share of the digits that may be refused: non-digits are more varied than training can show, so the threshold is as
 # high as this allows.
-REFUSED_SHARE = 0.005
+REFUSED_SHARE = 0.007
 
 
 def calibrate(trained: TrainedModel, splits: Splits) -> Calibration:
