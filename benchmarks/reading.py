@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from machine import describe_machine
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from digitjax.predict import ImageError, Recognizer, process
@@ -41,6 +42,10 @@ class Answer(NamedTuple):
 
 Read = Callable[[Path, bool], Answer]
 """Reads a picture; True means that it holds one digit or none."""
+
+
+# In so small a picture RapidOCR finds less than it reads in all of it.
+STRIP_HEIGHT = 128
 
 
 # ---------------------------------------------------------------- readers
@@ -64,18 +69,18 @@ def load_digitjax() -> Read:
 
 
 def load_rapidocr() -> Read:
-    """Returns RapidOCR as it comes; if it finds no text in a picture of one digit, it reads the picture as one."""
+    """Returns RapidOCR; where the picture is low, or no text is found in it, all of it is read as one line."""
     from rapidocr import RapidOCR
 
     engine = RapidOCR(params={"Global.log_level": "critical"})
 
-    def read(path: Path, is_single: bool) -> Answer:
-        result = engine(str(path))
-        texts = result.txts or ()
-        if is_single:
-            texts = texts or engine(str(path), use_det=False, use_cls=False).txts or ()
-            return Answer(_keep_digits("".join(texts)))
-        return Answer(_join_rows(result.boxes, texts) if texts else "")
+    def read(path: Path, _: bool) -> Answer:
+        with Image.open(path) as image:
+            is_low = image.height <= STRIP_HEIGHT
+        found = None if is_low else engine(str(path))
+        if found and found.txts and hasattr(found, "boxes"):  # there are none where it skipped detection
+            return Answer(_join_rows(found.boxes, found.txts))
+        return Answer(_keep_digits("".join(engine(str(path), use_det=False, use_cls=False).txts or ())))
 
     return read
 
