@@ -26,8 +26,8 @@ CENTER = (SIZE - 1) / 2
 """The middle of such an image, in y and in x, where the first pixel's middle is 0."""
 
 ExtraName = Literal["unipen", "optdigits", "semeion", "omniglot"]
-ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg"]
-PresetName = Literal["quick", "default", "best"]
+ModelName = Literal["default", "mlp", "cnn-16-8", "cnn-32-64-64", "cnn-dropout", "vgg", "reader"]
+PresetName = Literal["quick", "default", "best", "reader"]
 LossName = Literal["softmax", "sigmoid"]
 OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
@@ -252,6 +252,17 @@ PRESETS: dict[PresetName, TrainConfig] = {
         style_share=0.03,
         redrawn_share=0.16,
         augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4, spoiled_share=0.05),
+    ),
+    "reader": TrainConfig(
+        model="reader",
+        extra_datasets=("unipen", "optdigits", "semeion", "omniglot"),
+        epochs=40,
+        batch_size=8,
+        optimizer="muon",
+        weight_decay=0.01,
+        negative_share=0,
+        style_share=0,
+        redrawn_share=0,
     ),
 }
 """Whole recipes, by the name that `--preset` gives them."""

@@ -35,6 +35,7 @@ class Character(NamedTuple):
     text: str  # "7", "a"; of scripts without a word for it, a name
     ink: tuple[Stroke, ...] | UInt8[np.ndarray, "28 28"]  # as the pen went, or light on a dark ground
     dataset: str  # an `ExtraName`
+    writer: str = ""  # whose hand it is, where the data set tells
 
 
 # Roughly how many training images make a block, the unit that is divided among processes.

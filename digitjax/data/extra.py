@@ -153,7 +153,7 @@ def _read_example(example: dict[str, Any], name: str) -> Character:
     if "image" in example:
         return Character(text, example["image"][..., 0], name)
     strokes = np.split(example["points"], np.cumsum(example["lengths"])[:-1])
-    return Character(text, tuple(strokes), name)
+    return Character(text, tuple(strokes), name, example["writer"].decode())
 
 
 def assign_folds(groups: Sequence[str]) -> Int[np.ndarray, "n"]:

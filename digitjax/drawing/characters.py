@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from digitjax.drawing.canvas import SIDE, Canvas, blank_canvas, choose_pen
@@ -87,6 +88,15 @@ def _write(character: str, font: int, rng: np.random.Generator) -> Canvas:
 def _print(text: str, font: str, size: int) -> Canvas:
     image = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), text, fill=255, font=_load_font(font, size), anchor="mm")
+    return np.array(image)
+
+
+def print_text(text: str, font: str, size: int) -> UInt8[np.ndarray, "h w"]:
+    """Prints a line of text, light on dark, in an image that just holds it."""
+    loaded = _load_font(font, size)
+    left, top, right, bottom = map(int, loaded.getbbox(text))
+    image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
+    ImageDraw.Draw(image).text((-left, -top), text, fill=255, font=loaded)
     return np.array(image)
 
 

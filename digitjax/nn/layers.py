@@ -137,6 +137,8 @@ def _conv_by_matmul(
     return products.reshape(*patches.shape[:3], features)
 
 
+Conv = partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+
 # ---------------------------------------------------------------- pooling
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from digitjax.config import SIZE, TrainConfig
 from digitjax.nn import layers
+from digitjax.nn.reader import PageReader
 
 Variables = dict[str, Any]
 """Flax variables: {"params": ..., and "batch_stats": ... where the network has batch normalisation}."""
@@ -24,7 +25,7 @@ PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
 # Share of the running statistics that a step keeps.
 BATCH_NORM_MOMENTUM = 0.95
 
-Conv = partial(nn.Conv, padding="VALID", conv_general_dilated=layers.conv_general_dilated)
+Conv = partial(layers.Conv, padding="VALID")
 
 
 def normalize_pixels(images: Images) -> Float[Array, "n 28 28 1"]:
@@ -145,6 +146,8 @@ def create_model(config: TrainConfig) -> nn.Module:
             return CNN((32, 64, 64), (3, 3, 3), num_pools=2, dense_features=64, num_classes=num_classes)
         case "cnn-dropout":
             return DropoutCNN(dropout_rate=dropout_rate, num_classes=num_classes)
+        case "reader":
+            return PageReader()
         case "vgg":
             return VGG(dropout_rate=dropout_rate, num_classes=num_classes)
 

@@ -1,6 +1,8 @@
 """The way of the training images: onto the devices, into an order for each epoch, augmented into batches."""
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,9 +12,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Int32, Key, UInt8
 
 from digitjax.config import AugmentConfig, TrainConfig
-from digitjax.data.arrays import Character, Dataset, Part
+from digitjax.data.arrays import Character, Dataset, Part, Splits
 from digitjax.drawing import mix
 from digitjax.nn import augment, devices
+from digitjax.nn.inference import apply_model, compute_logits
+from digitjax.nn.networks import Variables, create_model
+from digitjax.train.loss import compute_loss
 from digitjax.train.state import derive_keys
 
 # ---------------------------------------------------------------- onto the devices
@@ -61,6 +66,17 @@ class DeviceData(NamedTuple):
     labels: Int32[Array, "n"]
     order: Int32[Array, "steps batch"]
 
+    def draw_batch(
+        self, key: Key[Array, ""], step: Int32[Array, ""], config: TrainConfig
+    ) -> tuple[Float[Array, "k m 28 28 1"], Int32[Array, "k m"]]:
+        """Returns a step's augmented images and their labels, in micro-batches; each is divided among the devices."""
+        steps_per_epoch, batch_size = self.order.shape
+        indices = devices.divide(self.order[step % steps_per_epoch])
+        images = augment.augment_images(key, self.images[indices], config.augment)  # [batch, 28, 28, 1]
+        k = num_micro_batches(batch_size)
+        images, labels = images.reshape(k, -1, *images.shape[1:]), self.labels[indices].reshape(k, -1)
+        return devices.divide(images, 1), devices.divide(labels, 1)
+
 
 def order_epoch(train: TrainingSet, config: TrainConfig, epoch: int) -> tuple[DeviceData, AugmentConfig]:
     """Returns the images in the order of an epoch (from 0), and how far they are varied."""
@@ -107,6 +123,38 @@ def plan_epoch(
     return np.concatenate([own, some]).astype(np.int32), config.augment.scaled(SETTLED)
 
 
+class ImageFeed:
+    """What a classifier's training shows: the same images in each epoch, in another order."""
+
+    def __init__(self, config: TrainConfig, splits: Splits) -> None:
+        """Draws what is to be drawn, and puts all onto the devices."""
+        self._config, self._validation = config, splits.validation
+        self._train = place_images(splits.train, config, splits.extra)
+        self.steps_per_epoch = count_steps(self._train, config)
+
+    def __enter__(self) -> "ImageFeed":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Does nothing."""
+
+    def start_epoch(self, epoch: int, _step: int) -> tuple[TrainConfig, Iterator[DeviceData]]:
+        """Returns the config with how far this epoch varies images, and the data for each of its steps."""
+        data, limits = order_epoch(self._train, self._config, epoch)
+        return dataclasses.replace(self._config, augment=limits), itertools.repeat(data)
+
+    def validate(self, variables: Variables) -> tuple[float, float]:
+        """Returns loss (without smoothing) and accuracy over all validation images, the same in all processes."""
+        variables = devices.replicate(variables, devices.local_mesh())
+        images, labels = self._validation
+        logits = compute_logits(partial(apply_model, create_model(self._config), variables), images)
+        losses = compute_loss(logits, labels, dataclasses.replace(self._config, label_smoothing=0))
+        accuracy = np.mean(logits.argmax(-1) == labels)
+        loss, accuracy = devices.agree(np.array([losses.mean(), accuracy], np.float64)).tolist()
+        return loss, accuracy
+
+
 # ---------------------------------------------------------------- into batches
 
 # The images that go through the network together. A CPU takes one micro-batch after the other, since the patches of
@@ -120,15 +168,3 @@ def num_micro_batches(batch_size: int) -> int:
     """Returns in how many micro-batches of one size a batch is taken."""
     divisors = [size for size in range(MICRO_BATCH // 4, MICRO_BATCH + 1) if batch_size % size == 0]
     return batch_size // max(divisors, default=batch_size)
-
-
-def draw_batch(
-    key: Key[Array, ""], train: DeviceData, step: Int32[Array, ""], config: TrainConfig
-) -> tuple[Float[Array, "k m 28 28 1"], Int32[Array, "k m"]]:
-    """Returns a step's augmented images and their labels, in micro-batches; each is divided among the devices."""
-    steps_per_epoch, batch_size = train.order.shape
-    indices = devices.divide(train.order[step % steps_per_epoch])
-    images = augment.augment_images(key, train.images[indices], config.augment)  # [batch, 28, 28, 1]
-    k = num_micro_batches(batch_size)
-    images, labels = images.reshape(k, -1, *images.shape[1:]), train.labels[indices].reshape(k, -1)
-    return devices.divide(images, 1), devices.divide(labels, 1)

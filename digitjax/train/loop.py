@@ -1,13 +1,12 @@
 """A whole training: epoch after epoch, with validation, checkpoints, and an end that loses nothing."""
 
 import contextlib
-import dataclasses
+import itertools
 import math
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +15,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from digitjax.config import DigitjaxError, TrainConfig
-from digitjax.data.arrays import Dataset, Splits
+from digitjax.data.arrays import Splits
 from digitjax.nn import devices
-from digitjax.nn.inference import apply_model, compute_logits
-from digitjax.nn.networks import Variables, create_model
+from digitjax.nn.networks import Variables
 from digitjax.runs.history import HistoryWriter, Record
 from digitjax.runs.progress import Progress
 from digitjax.runs.states import RunCheckpoints, Saved
-from digitjax.train.batches import count_steps, order_epoch, place_images
-from digitjax.train.loss import compute_loss
+from digitjax.train.batches import ImageFeed
+from digitjax.train.composer import PageFeed
 from digitjax.train.schedule import create_schedule, scale_on_plateau, should_stop_early
 from digitjax.train.state import Metrics, create_state, zero_metrics
 from digitjax.train.step import compile_step, train_step
@@ -61,11 +59,12 @@ def fit(
       TrainingError: The loss is NaN or infinite; the states before it are kept.
       CheckpointError: A state can't be written, or none of those in `out` can be restored.
     """
-    train = place_images(splits.train, config, splits.extra)
-    steps_per_epoch = count_steps(train, config)
+    feed = PageFeed(config, splits) if config.model == "reader" else ImageFeed(config, splits)
+    steps_per_epoch = feed.steps_per_epoch
     num_steps = config.epochs * steps_per_epoch
     schedule = create_schedule(config, num_steps)
     with (
+        feed,
         HistoryWriter(out, tensorboard=tensorboard and devices.is_first_process()) as writer,
         RunCheckpoints(out) as checkpoints,
         _catch_signals() as stop,
@@ -78,15 +77,16 @@ def fit(
         compiled = None
         while step < num_steps and not should_stop_early(_losses(history), config.early_stopping_epochs):
             last_step = (step // steps_per_epoch + 1) * steps_per_epoch
-            data, limits = order_epoch(train, config, step // steps_per_epoch)
+            epoch_config, batches = feed.start_epoch(step // steps_per_epoch, step)
             rate_scale = scale_on_plateau(_losses(history), config.plateau_epochs)
-            epoch_config = dataclasses.replace(config, augment=limits)
             if epoch_config != compiled:  # or the first step's compiling would count as the epoch's time
-                compile_step(state, data, config=epoch_config, num_steps=num_steps)
+                batch = next(batches)
+                compile_step(state, batch, config=epoch_config, num_steps=num_steps)
+                batches = itertools.chain([batch], batches)
                 compiled = epoch_config
             begin = time.perf_counter()
             while step < last_step and not _is_stopping(stop, step):
-                state = train_step(state, data, rate_scale, config=epoch_config, num_steps=num_steps)
+                state = train_step(state, next(batches), rate_scale, config=epoch_config, num_steps=num_steps)
                 step += 1
                 progress.show(step, state.metrics.loss, state.metrics.num_correct, state.metrics.num_examples)
             if step < last_step:
@@ -97,7 +97,7 @@ def fit(
 
             metrics = jax.device_get(state.metrics)  # waits for the epoch's last step, and so comes before the clock
             seconds += time.perf_counter() - begin  # and what came before an interruption
-            loss, accuracy = _validate(config, state.average, splits.validation)
+            loss, accuracy = feed.validate(state.average)
             _require_finite(float(metrics.loss) + loss, metrics, checkpoints)
             record = {
                 "epoch": step // steps_per_epoch,
@@ -156,16 +156,6 @@ def _is_stopping(stop: threading.Event, step: int = 0) -> bool:
     if jax.process_count() > 1 and step % 20:
         return False
     return bool(devices.gather(int(stop.is_set())).any())
-
-
-def _validate(config: TrainConfig, variables: Variables, validation: Dataset) -> tuple[float, float]:
-    """Returns loss (without smoothing) and accuracy over all validation images, the same in all processes."""
-    variables = devices.replicate(variables, devices.local_mesh())
-    logits = compute_logits(partial(apply_model, create_model(config), variables), validation.images)
-    losses = compute_loss(logits, validation.labels, dataclasses.replace(config, label_smoothing=0))
-    accuracy = np.mean(logits.argmax(-1) == validation.labels)
-    loss, accuracy = devices.agree(np.array([losses.mean(), accuracy], np.float64)).tolist()
-    return loss, accuracy
 
 
 @contextlib.contextmanager

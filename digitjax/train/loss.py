@@ -1,11 +1,28 @@
 """What training minimises."""
 
+from typing import Any
+
 import jax
 import optax
 from jaxtyping import Array, Float, Int32
 
 from digitjax.config import TrainConfig
 from digitjax.nn.answers import AnyArray, add_no_digit
+from digitjax.nn.reader import compute_page_losses
+
+
+def measure_outputs(outputs: Any, targets: Any, config: TrainConfig) -> tuple[Any, Any, Any]:
+    """Returns the mean loss of a micro-batch, how many of its digits are read correctly, and how many there are.
+
+    Args:
+      outputs: The network's.
+      targets: Labels [m] of images, or `Targets` of pages.
+      config: The run's config.
+    """
+    if config.model == "reader":
+        return compute_page_losses(outputs, targets)
+    preds = add_no_digit(outputs, config).argmax(-1)
+    return compute_loss(outputs, targets, config).mean(), (preds == targets).sum(), targets.size
 
 
 def compute_loss(

@@ -11,17 +11,17 @@ from jaxtyping import Array, Float, Key
 
 from digitjax.config import TrainConfig
 from digitjax.nn import layers
-from digitjax.nn.answers import add_no_digit
 from digitjax.nn.networks import create_model
-from digitjax.train.batches import DeviceData, draw_batch
-from digitjax.train.loss import compute_loss
+from digitjax.train.batches import DeviceData
+from digitjax.train.composer import PageBatch
+from digitjax.train.loss import measure_outputs
 from digitjax.train.state import Metrics, TrainState, create_optimizer, derive_keys
 
 
 @partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames="state")
 def train_step(
     state: TrainState,
-    train: DeviceData,
+    train: DeviceData | PageBatch,
     rate_scale: float | Float[Array, ""] = 1.0,
     *,
     config: TrainConfig,
@@ -31,26 +31,26 @@ def train_step(
 
     Args:
       state: The state before; donated, so it can't be used afterwards.
-      train: The data; the step picks its own row of `train.order`.
+      train: The epoch's images, of which the step takes its own row of `order`; or the step's pages.
       rate_scale: What the scheduled learning rate is multiplied by.
       config: The run's config.
       num_steps: Steps of the whole run, for the schedule.
     """
     network, tx = create_model(config), create_optimizer(config, num_steps)
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(derive_keys(config.seed).step, state.step))
-    images, labels = draw_batch(augment_key, train, state.step, config)  # [k, m, 28, 28, 1], [k, m]
+    inputs, targets = train.draw_batch(augment_key, state.step, config)  # in k micro-batches: [k, m, ...]
 
-    def loss_fn(params: Any, images: Any, labels: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
-        """Returns a micro-batch's mean loss, its number of right answers, and the statistics after it."""
-        logits, stats = network.apply(
-            {"params": params, **state.stats}, images, train=True, rngs={"dropout": key}, mutable=list(state.stats)
+    def loss_fn(params: Any, inputs: Any, targets: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
+        """Returns a micro-batch's mean loss; its right answers and all, and the statistics after it."""
+        outputs, stats = network.apply(
+            {"params": params, **state.stats}, inputs, train=True, rngs={"dropout": key}, mutable=list(state.stats)
         )
-        preds = add_no_digit(logits, config).argmax(-1)
-        return compute_loss(logits, labels, config).mean(), ((preds == labels).sum(), stats)
+        loss, num_correct, num_examples = measure_outputs(outputs, targets, config)
+        return loss, (num_correct, jnp.int32(num_examples), stats)
 
-    k = len(images)
-    grads, loss, num_correct, stats = _sum_over(
-        loss_fn, state.params, (images, labels, jax.random.split(dropout_key, k))
+    k = len(inputs)
+    grads, loss, num_correct, num_examples, stats = _sum_over(
+        loss_fn, state.params, (inputs, targets, jax.random.split(dropout_key, k))
     )
     grads, loss, stats = jax.tree.map(lambda total: total / k, (grads, loss, stats))
 
@@ -68,13 +68,13 @@ def train_step(
         metrics=Metrics(
             state.metrics.loss + loss,
             state.metrics.num_correct + num_correct,
-            state.metrics.num_examples + labels.size,
+            state.metrics.num_examples + num_examples,
             jnp.where((state.metrics.lost_step == 0) & ~jnp.isfinite(loss), state.step + 1, state.metrics.lost_step),
         ),
     )
 
 
-def compile_step(state: TrainState, train: DeviceData, *, config: TrainConfig, num_steps: int) -> None:
+def compile_step(state: TrainState, train: DeviceData | PageBatch, *, config: TrainConfig, num_steps: int) -> None:
     """Has `train_step` compiled for such arguments, by a step whose result nobody takes; the state stays as it is."""
     copy = jax.tree.map(jnp.copy, state)
     jax.block_until_ready(train_step(copy, train, 1.0, config=config, num_steps=num_steps))
