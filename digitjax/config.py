@@ -246,12 +246,12 @@ PRESETS: dict[PresetName, TrainConfig] = {
     "best": TrainConfig(
         model="vgg",
         epochs=20,
-        settle_epochs=5,
+        settle_epochs=8,
         optimizer="muon",
-        negative_share=0.25,
-        style_share=0.03,
-        redrawn_share=0.16,
-        augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4, spoiled_share=0.05),
+        negative_share=0.3,
+        style_share=0.04,
+        redrawn_share=0.28,
+        augment=AugmentConfig(elastic_pixels=0.8, stroke_pixels=0.4, spoiled_share=0.08),
     ),
     "reader": TrainConfig(
         model="reader",

@@ -20,7 +20,7 @@ ALPHABETS = (
 
 # What passes for a digit, upright or slanted, when it stands alone.
 LOOK_ALIKES = frozenset(
-    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρФф∅&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
+    "OoQDIlijZzSsbGgqBTyеЗзОоБбЧчЭэЯяВвΟοΘθΙιβσδΒΖζъьыЪЬЫφρФф∅ΛЛл∧&/\\|!1()[]{}'`,.;:_\"^~§"  # noqa: RUF001 - ambiguous they are
 )
 
 # The same among Omniglot's characters.

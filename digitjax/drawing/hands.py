@@ -1,5 +1,6 @@
 """Characters by other hands, drawn with any pen."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class Hands(NamedTuple):
 def divide_hands(characters: Sequence[Character]) -> Hands:
     """Divides characters into digits and others; what passes for a digit, such as an O or an l, is left out."""
     drawable = [character for character in characters if _has_extent(character)]
-    digits = [character for character in drawable if character.text in DIGITS]
+    digits = [character for character in drawable if character.text in DIGITS and not _is_number(character)]
     left_out = LOOK_ALIKES | OMNIGLOT_LOOK_ALIKES | set(DIGITS)
     return Hands(digits, [character for character in drawable if character.text not in left_out])
 
@@ -33,6 +34,15 @@ def divide_hands(characters: Sequence[Character]) -> Hands:
 def _has_extent(character: Character) -> bool:
     """Whether a pen was moved, and not just put down."""
     return isinstance(character.ink, np.ndarray) or bool(np.ptp(np.concatenate(character.ink), axis=0).any())
+
+
+def _is_number(character: Character) -> bool:
+    """Whether two strokes, both of nearly the full height, stand beside each other: UNIPEN has 00 labelled as 0."""
+    if isinstance(character.ink, np.ndarray):
+        return False
+    high = 0.85 * np.ptp(np.concatenate(character.ink)[:, 1])
+    spans = sorted((stroke[:, 0].min(), stroke[:, 0].max()) for stroke in character.ink if np.ptp(stroke[:, 1]) > high)
+    return any(right < next_left for (_, right), (next_left, _) in itertools.pairwise(spans))
 
 
 def pick_characters(rng: np.random.Generator, characters: Sequence[Character]) -> Iterator[Character]:

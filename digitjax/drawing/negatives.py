@@ -27,7 +27,7 @@ NUM_COMPARED = 3_000
 MAX_ALIKENESS = 0.93
 
 # How many of the letters are by hands, where there are any; the others are a font's.
-WRITTEN_SHARE = 0.85
+WRITTEN_SHARE = 0.8
 
 # After so many drawings of a kind that were left out, letters are drawn instead: of one's own "digits", as of dice, all
 # may look the same when they are mirrored. Of MNIST's digits no kind came near that.

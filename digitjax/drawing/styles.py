@@ -16,8 +16,10 @@ from digitjax.pictures.shapes import Box, find_runs, ink_box, measure_stroke_wid
 
 
 def draw_one(rng: np.random.Generator) -> Canvas:
-    """A 1 whose upstroke rises steeply, where the top of a 7 lies."""
+    """A 1 whose upstroke rises steeply, where the top of a 7 lies; as long as its stem, it comes out like a Λ."""
     rise, length = np.deg2rad(rng.uniform(32, 70)), rng.uniform(0.2, 0.55)
+    if rng.random() < 0.3:
+        rise, length = np.deg2rad(rng.uniform(50, 78)), rng.uniform(0.55, 1)
     top, foot = np.zeros(2), np.array([rng.uniform(-0.1, 0.1), 1])
     strokes = [np.stack([top + length * np.array([-np.cos(rise), np.sin(rise)]), top, foot])]
     if rng.random() < 0.3:

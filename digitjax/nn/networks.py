@@ -110,7 +110,7 @@ class VGG(nn.Module):
     others look at 3x3 and keep the size.
     """
 
-    block_features: Sequence[int] = (32, 64, 128)
+    block_features: Sequence[int] = (32, 64, 144)
     block_depths: Sequence[int] = (2, 2, 3)
     dropout_rate: float = 0.25
     num_classes: int = 10

@@ -125,7 +125,7 @@ def _add_noise(key: Key[Array, ""], inks: Inks) -> Inks:
 CHANGES = (
     (0.15, _hollow),
     (0.3, _blur),
-    (0.3, _add_line),
+    (0.4, _add_line),
     (0.15, _add_blots),
     (0.3, _add_noise),
     (0.3, _change_light),

@@ -31,9 +31,12 @@ def calibrate(trained: TrainedModel, splits: Splits) -> Calibration:
     temperature = fit_temperature(logits, splits.validation.labels, trained.config.loss)
     if not trained.config.can_refuse:
         return Calibration(temperature, threshold=0.0)
+    labels = splits.validation.labels
     if written := divide_hands(splits.held_out).digits:
-        logits = looks.predict_logits(trained, draw_plain(written).images)
-    return Calibration(temperature, float(np.quantile(is_digit_scores(logits, trained.config), REFUSED_SHARE)))
+        images, labels = draw_plain(written)
+        logits = looks.predict_logits(trained, images)
+    scores = is_digit_scores(logits, trained.config)[logits.argmax(-1) == labels]  # what is misread may be no digit
+    return Calibration(temperature, float(np.quantile(scores, REFUSED_SHARE)))
 
 
 def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], loss: LossName) -> float:

@@ -19,7 +19,7 @@ def test_multiply_adds_are_those_of_the_layers(on_cpu, monkeypatch):
         "mlp": 784 * 128 + 128 * 128 + 128 * 10,
         # Of the second convolution's 11x11 pixels pooling takes 10x10.
         "cnn-32-64-64": 26**2 * 9 * 32 + 10**2 * 9 * 32 * 64 + 3**2 * 9 * 64 * 64 + 576 * 64 + 640,
-        "vgg": 24**2 * (25 * 32 + 9 * 32 * 32) + 12**2 * 9 * 64 * (32 + 64) + 6**2 * 9 * 128 * (64 + 2 * 128) + 11520,
+        "vgg": 24**2 * (25 * 32 + 9 * 32 * 32) + 12**2 * 9 * 64 * (32 + 64) + 6**2 * 9 * 144 * (64 + 2 * 144) + 12960,
     }
     for name, count in expected.items():
         assert accuracy.count_multiply_adds(TrainConfig(model=name)) == count
@@ -41,7 +41,7 @@ def test_seeds_that_are_measured_arent_trained_again(digits, monkeypatch, tmp_pa
     results = run(0, 1, 4)
     assert trained == [0, 1, 4]
     assert results["standard_deviation"]["accuracy"] == pytest.approx(np.std([0.99, 0.991, 0.994], ddof=1))
-    assert results["parameters"] == 446_634
+    assert results["parameters"] == 535_722
     assert results["recipe"]["model"] == "vgg"
     monkeypatch.setitem(accuracy.PRESETS, "best", PRESETS["default"])
     assert run(2)["num_seeds"] == 1  # of another recipe than the file's, which is worth nothing now

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from digitjax.config import TrainConfig
 from digitjax.data import arrays
 from digitjax.data.arrays import Dataset, Part
-from digitjax.drawing import canvas, characters, doodles, negatives, paper, styles
+from digitjax.drawing import canvas, characters, doodles, negatives
 from digitjax.drawing.digits import draw_styles, redraw_digits
 from digitjax.drawing.mix import add_drawn, mark_drawn
 from digitjax.drawing.negatives import TURNS, _measure_looks, draw_negatives, turn_digit
@@ -101,11 +101,7 @@ def test_what_is_no_digit_cant_be_told_by_its_edges(digits):
     assert 0.3 < auroc < 0.7
 
 
-def test_redrawn_digits_are_still_read(mnist, monkeypatch):
-    """Without rules, specks and slashes, which the weights that ship haven't seen."""
-    monkeypatch.setattr(styles, "STYLE_SHARE", 0)
-    for share in ("RULE_SHARE", "SPECK_SHARE", "PATCH_SHARE"):
-        monkeypatch.setattr(paper, share, 0)
+def test_redrawn_digits_are_still_read(mnist):
     trained = weights.load_model(weights.default_checkpoint())
     redrawn = redraw_digits(np.random.default_rng(0), 500, mnist.test)
     logits = compute_logits(trained.apply, redrawn.images)

@@ -57,6 +57,13 @@ def test_digits_and_others_are_told_by_their_text():
     assert [character.text for character in others] == ["X", "Greek/character01"]
 
 
+def test_two_digits_beside_each_other_are_no_digit():
+    two_rings = write("0", ZERO.ink[0], ZERO.ink[0] + (70, 5))
+    four = write("4", [(20, 0), (0, 95), (50, 95)], [(45, 5), (40, 100)])  # both strokes high, one above the other
+    five = write("5", [(10, 0), (0, 50), (50, 80), (0, 100)], [(10, 0), (55, 0)])
+    assert divide_hands([two_rings, four, five]).digits == [four, five]
+
+
 def test_small_data_sets_are_picked_by_the_root_of_their_size():
     other = ONE._replace(dataset="semeion")
     picks = itertools.islice(pick_characters(np.random.default_rng(0), [*[SEVEN] * 100, *[ONE] * 4, other]), 3_000)
