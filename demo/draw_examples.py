@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitjax.drawing.canvas import bend_strokes
+from digitjax.drawing.canvas import bend_strokes, draw_strokes
 from digitjax.drawing.characters import draw_character
 from digitjax.drawing.doodles import draw_scribble
-from digitjax.drawing.styles import draw_seven
+from digitjax.drawing.styles import shape_seven
 from digitjax.pictures.shapes import ink_box
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -53,7 +53,9 @@ def main() -> None:
     """Draws them all."""
     rng = np.random.default_rng(SEED)
     pictures = {
-        "squared_paper": photograph(rng, enlarge(bend_strokes(rng, draw_seven(rng), 2), 4), paper=235, pen=60, step=48),
+        "squared_paper": photograph(
+            rng, enlarge(bend_strokes(rng, draw_strokes(rng, shape_seven(rng)), 2), 4), paper=235, pen=60, step=48
+        ),
         "blackboard": photograph(rng, enlarge(bend_strokes(rng, draw_character(rng, "5"), 2), 4), paper=50, pen=220),
         "number": photograph(rng, write_number(rng, "314159"), paper=230, pen=50),
         "letter": photograph(rng, enlarge(bend_strokes(rng, draw_character(rng, "k"), 2), 4), paper=235, pen=60),

@@ -15,6 +15,7 @@ from digitjax.drawing.canvas import (
     Canvas,
     center_ink,
     draw_line,
+    draw_strokes,
     enlarge_ink,
     finish_drawing,
     stack_images,
@@ -40,7 +41,7 @@ def draw_styles(rng: np.random.Generator, n: int) -> Dataset:
     without a bar; 8s of two rings; 9s with a small ring on a straight stem.
     """
     labels = np.array([1, 7, 4, 1, 7, 8, 1, 7, 9], np.int32)[np.arange(n) % 9]
-    images = [_finish_one(rng, STYLES[int(label)]) for label in labels]
+    images = [_finish_one(rng, lambda rng, label=label: draw_strokes(rng, STYLES[int(label)](rng))) for label in labels]
     return Dataset(stack_images(images), labels)
 
 

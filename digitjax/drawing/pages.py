@@ -19,6 +19,7 @@ from digitjax.drawing.canvas import enlarge_ink, round_corners
 from digitjax.drawing.characters import FONTS, print_text
 from digitjax.drawing.hands import divide_hands
 from digitjax.drawing.paper import lay_paper
+from digitjax.drawing.styles import STYLES
 from digitjax.pictures.shapes import ink_box
 
 Points = Float[np.ndarray, "n 2"]
@@ -29,6 +30,12 @@ LOWEST, HIGHEST = 13.0, 40.0
 
 # Ink is drawn so many times as large, and reduced.
 FINE = 2
+
+# How many of the ten classes a writer may lack.
+MAX_LACKING = 2
+
+# How likely somebody writes a class as few in the data do, see `styles.STYLES`.
+STYLED_SHARE = 0.12
 
 # Images of characters are smoothed at this size, the longer side in pixels.
 GLYPH_SIZE = 72
@@ -79,13 +86,19 @@ def gather_sources(own: Dataset, characters: Sequence[Character]) -> Sources:
     """Sorts characters by their writers.
 
     Of data sets that name none, and of the images in `own`, all are a hand, taken as often as a tenth of the writers.
+    What a writer lacks of the ten classes is anybody's; who lacks more than two is left out.
     """
     digits, others = divide_hands(characters)
     images = [Character(DIGITS[label], image[..., 0], "", "") for image, label in zip(*own, strict=True)]
     hands: dict[str, list[list[Character]]] = defaultdict(lambda: [[] for _ in DIGITS])
     for character in [*images, *digits]:
         hands[character.writer or character.dataset][DIGITS.index(character.text)].append(character)
-    whole = {name: hand for name, hand in hands.items() if all(hand)}
+    everybody = [[c for hand in hands.values() for c in hand[label]] for label in range(len(DIGITS))]
+    whole = {
+        name: [own or others for own, others in zip(hand, everybody, strict=True)]
+        for name, hand in hands.items()
+        if sum(map(bool, hand)) >= len(DIGITS) - MAX_LACKING
+    }
     crowds = [hand for name, hand in whole.items() if name in {"", *(c.dataset for c in characters)}]
     often = max(1, len(whole) // 10)
     fonts = [[[Character(digit, print_text(digit, font, 96), "", font)] for digit in DIGITS] for font in FONTS]
@@ -166,6 +179,7 @@ class _Style(NamedTuple):
     gap: float
     unevenness: float
     zero: float  # how high zeros are
+    styled: frozenset[int]  # classes that are written as in `STYLES`
 
 
 def _choose_style(rng: np.random.Generator, sources: Sources, height: float) -> _Style:
@@ -179,6 +193,7 @@ def _choose_style(rng: np.random.Generator, sources: Sources, height: float) -> 
         gap=rng.choice([close, usual, wide], p=[0.35, 0.5, 0.15]),
         unevenness=rng.choice([0.03, 0.08, 0.18, 0.3]),
         zero=rng.choice([1, 0.75, 0.5], p=[0.6, 0.2, 0.2]),
+        styled=frozenset(digit for digit in STYLES if rng.random() < STYLED_SHARE),
     )
 
 
@@ -196,7 +211,8 @@ def _write(
         matrix[:, 2] += x - ends.min(), base
         box, end = sheet.paste(image, matrix), x + np.ptp(ends)
     else:
-        strokes = [round_corners(stroke) if 2 < len(stroke) < 12 else stroke for stroke in character.ink]
+        is_round = rng.random() < 0.7  # of pens that were asked too seldom for where they are
+        strokes = [round_corners(stroke) if is_round and 2 < len(stroke) < 12 else stroke for stroke in character.ink]
         size = np.ptp(been := np.concatenate(strokes), axis=0)
         scale = height / max(size[1], 0.3 * size[0])
         shape = scale * np.array([[stretch, rng.normal(0, 0.04)], [-slant, 1]])
@@ -256,7 +272,11 @@ def _write_row(
         if x + 0.6 * height > end:
             return
         lift = rng.uniform(0, max(style.height - height, 0)) if rng.random() < 0.3 else 0
-        left, right = _write(rng, sheet, hand[digit][rng.integers(len(hand[digit]))], style, x, y - lift, height)
+        if digit in style.styled:
+            character = Character(DIGITS[digit], tuple(STYLES[digit](rng)), "", "")
+        else:
+            character = hand[digit][rng.integers(len(hand[digit]))]
+        left, right = _write(rng, sheet, character, style, x, y - lift, height)
         # What leans reaches over its neighbour.
         x = right + (style.gap + rng.normal(0, 0.05) - 0.25 * max(style.slant, 0)) * style.height
         x = max(x, left + 0.12 * style.height)

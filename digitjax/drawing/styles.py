@@ -9,13 +9,16 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from digitjax.drawing.canvas import Canvas, draw_line, draw_strokes, round_corners
+from digitjax.drawing.canvas import Canvas, draw_line, round_corners
 from digitjax.pictures.shapes import Box, find_runs, ink_box, measure_stroke_width
+
+Strokes = list[Float[np.ndarray, "n 2"]]
+"""What a pen does, one after the other: places (x, y), y downwards; the digit is about 1 high."""
 
 # ---------------------------------------------------------------- drawn whole
 
 
-def draw_one(rng: np.random.Generator) -> Canvas:
+def shape_one(rng: np.random.Generator) -> Strokes:
     """A 1 whose upstroke rises steeply, where the top of a 7 lies; as long as its stem, it comes out like a Λ."""
     rise, length = np.deg2rad(rng.uniform(32, 70)), rng.uniform(0.2, 0.55)
     if rng.random() < 0.3:
@@ -25,10 +28,10 @@ def draw_one(rng: np.random.Generator) -> Canvas:
     if rng.random() < 0.3:
         half = np.array([rng.uniform(0.12, 0.35), rng.uniform(-0.05, 0.05)])
         strokes.append(np.stack([foot - half, foot + half]))
-    return draw_strokes(rng, strokes)
+    return strokes
 
 
-def draw_seven(rng: np.random.Generator) -> Canvas:
+def shape_seven(rng: np.random.Generator) -> Strokes:
     """A 7 with a top that lies, and often with a bar through its stem."""
     corner, foot = np.zeros(2), np.array([-rng.uniform(0, 0.5), 1])
     tilt, length = np.deg2rad(rng.uniform(-10, 10)), rng.uniform(0.4, 0.8)
@@ -38,34 +41,34 @@ def draw_seven(rng: np.random.Generator) -> Canvas:
     if rng.random() < 0.6:
         middle, half = foot * rng.uniform(0.4, 0.6), np.array([rng.uniform(0.12, 0.3), rng.uniform(-0.06, 0.06)])
         strokes.append(np.stack([middle - half, middle + half]))
-    return draw_strokes(rng, strokes)
+    return strokes
 
 
-def draw_four(rng: np.random.Generator) -> Canvas:
+def shape_four(rng: np.random.Generator) -> Strokes:
     """A 4 in one stroke: down, to the right, up to a tip and down again; with round corners it comes out like a φ."""
     elbow, tip = np.array([rng.uniform(0, 0.2), rng.uniform(0.5, 0.75)]), np.array([rng.uniform(0.55, 0.85), 0])
     start = np.array([elbow[0] + rng.uniform(-0.15, 0.1), rng.uniform(0, 0.35)])
     turn = np.array([rng.uniform(0.8, 1.1), elbow[1] + rng.uniform(-0.15, 0.1)])
     foot = np.array([tip[0] + rng.uniform(-0.2, 0.1), 1])
     way = np.stack([start, elbow, turn, tip, foot]) + rng.normal(0, 0.02, (5, 2))
-    return draw_strokes(rng, [round_corners(way) if rng.random() < 0.6 else way])
+    return [round_corners(way) if rng.random() < 0.6 else way]
 
 
-def draw_eight(rng: np.random.Generator) -> Canvas:
+def shape_eight(rng: np.random.Generator) -> Strokes:
     """An 8 of two rings, which touch, overlap or stand a little apart."""
     widths, heights = rng.uniform(0.3, 0.6, 2), rng.uniform(0.4, 0.55, 2)
     gap, shift = rng.uniform(-0.1, 0.15), rng.normal(0, 0.04)
     upper = _ring(rng, np.array([0, heights[0] / 2]), widths[0], heights[0])
     lower = _ring(rng, np.array([shift, heights[0] + gap + heights[1] / 2]), widths[1], heights[1])
-    return draw_strokes(rng, [upper, lower])
+    return [upper, lower]
 
 
-def draw_nine(rng: np.random.Generator) -> Canvas:
+def shape_nine(rng: np.random.Generator) -> Strokes:
     """A 9 with a ring, often a small one, on a straight stem that begins at its side or under it."""
     size = rng.uniform(0.2, 0.5)
     ring = _ring(rng, np.array([0, size / 2]), size * rng.uniform(0.7, 1.1), size)
     top = ring[np.argmin(abs(ring - [size * rng.uniform(0, 0.5), size * rng.uniform(0.3, 1)]).sum(axis=1))]
-    return draw_strokes(rng, [ring, np.stack([top, np.array([top[0] + rng.uniform(-0.15, 0.1), 1])])])
+    return [ring, np.stack([top, np.array([top[0] + rng.uniform(-0.15, 0.1), 1])])]
 
 
 def _ring(
@@ -76,12 +79,12 @@ def _ring(
     return center + np.stack([width / 2 * np.cos(angles), height / 2 * np.sin(angles)], axis=1)
 
 
-STYLES: dict[int, Callable[[np.random.Generator], Canvas]] = {
-    1: draw_one,
-    4: draw_four,
-    7: draw_seven,
-    8: draw_eight,
-    9: draw_nine,
+STYLES: dict[int, Callable[[np.random.Generator], Strokes]] = {
+    1: shape_one,
+    4: shape_four,
+    7: shape_seven,
+    8: shape_eight,
+    9: shape_nine,
 }
 
 

@@ -153,7 +153,7 @@ def test_letters_by_hands_come_out_each_time_another_way(digits):
 def test_styles_are_read_as_their_digit(label):
     """By weights that have seen none of them, but for the 4s, of which many are open or like a φ."""
     rng = np.random.default_rng(label)
-    drawings = [STYLES[label](rng) for _ in range(40)]
+    drawings = [canvas.draw_strokes(rng, STYLES[label](rng)) for _ in range(40)]
     images = np.stack([canvas.finish_drawing(rng, drawing, 1) for drawing in drawings])[..., None]
     preds = compute_logits(weights.load_model(weights.default_checkpoint()).apply, images).argmax(axis=1)
     assert np.mean(preds == label) > (0.5 if label == 4 else 0.8)
