@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from digitjax.config import SIZE
-from digitjax.pictures.ink import extract_ink
+from digitjax.pictures.ink import extract_ink, otsu
 from digitjax.pictures.shapes import Box, add_margin, disk, ink_box, measure_stroke_width, rim_median
 from digitjax.pictures.source import ImageSource, load_picture
 from digitjax.pictures.strokes import label_strokes
@@ -94,6 +94,18 @@ def find_digit(ink: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     inside = np.s_[top[kept].min() : (top + high)[kept].max(), left[kept].min() : (left + wide)[kept].max()]
     digit[inside] = np.concatenate([[False], kept]).take(components[inside])
     return digit
+
+
+def draw_box(gray: Float32[np.ndarray, "h w"], box: Box) -> UInt8[np.ndarray, "28 28"]:
+    """Draws the digit in a box of a page as `preprocess_image` draws one alone; all zero where the box is even.
+
+    In so close a box the background is the median, and the ink is on the side on which brightness has its long tail.
+    """
+    left, top, right, bottom = box
+    contrast = gray[top:bottom, left:right] - np.float32(np.median(gray[top:bottom, left:right]))
+    ink = np.maximum(contrast if (contrast**3).sum() > 0 else -contrast, 0)
+    mask = ink > otsu(ink) / 2
+    return draw_digit(ink, mask) if mask.any() else np.zeros((SIZE, SIZE), np.uint8)
 
 
 # ---------------------------------------------------------------- from ink to MNIST's drawing

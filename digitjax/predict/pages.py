@@ -13,6 +13,9 @@ from digitjax.nn.reader import STRIDE, UNIT
 from digitjax.pictures.normalize import normalize_page
 from digitjax.pictures.shapes import rim_median
 
+# A larger picture is reduced by a whole number until no side has more pixels.
+MAX_SIDE = 2_600
+
 # A picture is looked at with so many pixels at most, and halved again and again while its longer side has so many.
 MAX_PIXELS, MIN_LONGER = 2_400_000, 48
 
@@ -117,7 +120,7 @@ def _drop_overlaps(boxes: Float32[np.ndarray, "n 4"], rank: Float[np.ndarray, "n
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.prod(high - low, axis=1)
     kept: list[int] = []
-    free: Bool[np.ndarray, "n"] = np.ones(len(boxes), bool)
+    free: Bool[np.ndarray, n] = np.ones(len(boxes), bool)
     for i in np.argsort(-rank, kind="stable"):
         if free[i]:
             kept.append(int(i))

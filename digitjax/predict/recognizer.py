@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from digitjax.config import DIGITS
 from digitjax.nn import looks, saliency
 from digitjax.nn.inference import TrainedModel
 from digitjax.pictures.gray import ImageError
-from digitjax.pictures.preprocess import PreprocessedImage, preprocess_image
-from digitjax.pictures.segment import find_rows
-from digitjax.pictures.source import ImageSource
+from digitjax.pictures.preprocess import PreprocessedImage, draw_box, preprocess_image
+from digitjax.pictures.source import ImageSource, Picture, load_picture
+from digitjax.predict import pages
+from digitjax.predict.layout import group_lines
 from digitjax.predict.results import Prediction, Reading
-from digitjax.predict.rows import MIN_PIECE_SCORE, choose_digits
 from digitjax.runs.weights import default_checkpoint, load_model
 
 
@@ -31,6 +32,8 @@ class Recognizer:
     """With an `is_digit_score` below it there is no digit; `load` takes what was chosen on validation images."""
     tta: bool = True
     """Test-time augmentation: whether it looks again at what it is unsure of, see `digitjax.nn.looks`."""
+    reader: TrainedModel | None = None
+    """What finds the digits of a page; None: the weights that ship, loaded when `read` is called first."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "Recognizer":
@@ -68,20 +71,28 @@ class Recognizer:
     def read(self, image: ImageSource) -> Reading:
         """Reads all digits of a picture: rows from top to bottom, each from left to right.
 
-        Dots, commas, dashes, letters and other non-digits are skipped; touching digits are taken apart where that
-        lets the network read them best.
+        Digits may touch. Dots, commas, dashes, letters and other non-digits are skipped.
 
         Raises:
           ImageError: The picture can't be read.
         """
-        rows = find_rows(image)
-        images = [candidate.image for row in rows for candidate in row.candidates]
-        predictions = iter(self._predict(images, min(self.threshold, MIN_PIECE_SCORE)))
-        lines = [
-            choose_digits(row, [next(predictions) for _ in row.candidates], self.class_names, self.threshold)
-            for row in rows
+        picture = load_picture(image, pages.MAX_SIDE)
+        found = pages.find_digits(self.reader or _default_reader(), picture.gray)
+        predictions = [
+            self._look_closer(picture, box, scores) for box, scores in zip(found.boxes, found.scores, strict=True)
         ]
-        return Reading(tuple(line for line in lines if line))
+        lines = group_lines(found.boxes)
+        return Reading(tuple(tuple(predictions[i] for i in line) for line in lines))
+
+    def _look_closer(
+        self, picture: Picture, box: Float32[np.ndarray, "4"], scores: Float32[np.ndarray, "10"]
+    ) -> Prediction:
+        """Describes a digit that was found."""
+        (left, top), (right, bottom) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+        own = int(left), int(top), int(right), int(bottom)
+        score, probs = float(scores.max()), scores / scores.sum()
+        label = DIGITS[int(probs.argmax())]
+        return Prediction(label, None, score, score, probs, picture.to_source(own), draw_box(picture.gray, own))
 
     def predict_preprocessed(self, images: Sequence[PreprocessedImage]) -> list[Prediction]:
         """Reads what `preprocess_image` returned."""
@@ -121,6 +132,11 @@ class Recognizer:
             np.int32(prediction.probabilities.argmax()),
         )
         return np.asarray(gradients)[..., 0]
+
+
+@functools.cache
+def _default_reader() -> TrainedModel:
+    return load_model(default_checkpoint("reader"))
 
 
 @functools.cache

@@ -1,15 +1,16 @@
 """What a picture is read as, and how programs get it: as JSON, as a row of a table."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from digitjax.config import DIGITS
 from digitjax.pictures.gray import ImageError
 from digitjax.pictures.shapes import Box
+from digitjax.predict.layout import find_columns, split_numbers
 
 Reason = Literal["blank", "not a digit"]
 
@@ -65,12 +66,44 @@ class Reading:
     @property
     def text(self) -> str:
         """The digits, one line a row."""
-        return "\n".join("".join(prediction.label or "" for prediction in line) for line in self.lines)
+        return "\n".join(map(_join, self.lines))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The numbers, as people would say them: digits of a line that belong together, with their leading zeros.
+
+        Signs and narrow gaps don't divide a number: a telephone number is one.
+        """
+        return tuple(
+            _join(
+                prediction for prediction, own in zip(line, split_numbers(_boxes(line)), strict=True) if own == number
+            )
+            for line in self.lines
+            for number in range(1 + split_numbers(_boxes(line))[-1])
+        )
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], ...]:
+        """The digits in the rows and columns that they stand in, such as 9 by 9 for a Sudoku; "": an empty cell."""
+        if not self.lines:
+            return ()
+        columns = iter(find_columns(_boxes(prediction for line in self.lines for prediction in line)))
+        cells = [[(int(next(columns)), prediction) for prediction in line] for line in self.lines]
+        width = 1 + max(column for row in cells for column, _ in row)
+        return tuple(tuple(_join(p for at, p in row if at == column) for column in range(width)) for row in cells)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns text and digits, ready for JSON; each digit names its line, counted from 0."""
         digits = [{"line": i, **p.to_dict()} for i, line in enumerate(self.lines) for p in line]
-        return {"text": self.text, "digits": digits}
+        return {"text": self.text, "numbers": self.numbers, "table": self.table, "digits": digits}
+
+
+def _join(digits: Iterable[Prediction]) -> str:
+    return "".join(prediction.label or "" for prediction in digits)
+
+
+def _boxes(digits: Iterable[Prediction]) -> Float64[np.ndarray, "n 4"]:
+    return np.array([prediction.box for prediction in digits], np.float64)
 
 
 def _to_plain(value: Any) -> Any:

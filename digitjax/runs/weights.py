@@ -9,7 +9,7 @@ this.
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -24,11 +24,15 @@ from digitjax.runs.files import MODEL_FILES, CheckpointError, RunFile, read_json
 logger = logging.getLogger("digitjax.runs")  # users see it
 
 
-def default_checkpoint() -> Path:
-    """Returns the folder of the weights that ship: inside an installed package, or at the top of a source tree."""
+def default_checkpoint(name: Literal["default", "reader"] = "default") -> Path:
+    """Returns the folder of weights that ship: inside an installed package, or at the top of a source tree.
+
+    Args:
+      name: `default` reads one digit, `reader` finds all of a page.
+    """
     package = Path(__file__).parents[1]
-    installed = package / "checkpoints" / "default"
-    return installed if installed.is_dir() else package.parent / "checkpoints" / "default"
+    installed = package / "checkpoints" / name
+    return installed if installed.is_dir() else package.parent / "checkpoints" / name
 
 
 def save_config(folder: Path, config: TrainConfig) -> None:
